@@ -1,0 +1,1 @@
+"""Doors and machines: DIMSE, the log, files, DICOM parsing, PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Reading DICOM: a bounded scan and the index values it yields."""

@@ -1,0 +1,1 @@
+"""The DIMSE door: upper layer, associations and the service classes."""

@@ -1,0 +1,1 @@
+"""The HTTP door: health now, the console's API and DICOMweb later."""

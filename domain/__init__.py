@@ -1,0 +1,1 @@
+"""What is true: facts, states, verbs. Plain Python, no library."""

@@ -1,0 +1,186 @@
+"""The stream of one SOP Instance: received, received again, replaced, found unreadable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, ClassVar
+
+from domain.event import Event
+
+KIND = "instance"
+
+
+class OnDuplicate(Enum):
+    """What to do with a known SOP Instance UID that arrives with other content (NET-6, ``overwrite_image``)."""
+
+    IGNORE = "ignore"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Where the bytes of an instance are.
+
+    ``digest`` is the SHA-256 of the data set as received (without Part 10 header), ``size`` its length in bytes,
+    ``header_size`` the length of the Part 10 header before it, ``path`` relative to the storage's root.
+    """
+
+    digest: str
+    size: int
+    header_size: int
+    transfer_syntax_uid: str
+    storage: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStored(Event):
+    """An instance was received for the first time and is durable."""
+
+    NAME: ClassVar[str] = "InstanceStored"
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    content: Content
+    particulars: str
+    particulars_digest: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReplaced(InstanceStored):
+    """A stored instance was received again with other content, and the new content took its place."""
+
+    NAME: ClassVar[str] = "InstanceReplaced"
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateIgnored(Event):
+    """A stored instance was received again with other content; the first content stays."""
+
+    NAME: ClassVar[str] = "DuplicateIgnored"
+    sop_instance_uid: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateRefused(Event):
+    """A stored SOP Instance UID arrived in another series, study or patient, or as another class; nothing was kept."""
+
+    NAME: ClassVar[str] = "DuplicateRefused"
+    sop_instance_uid: str
+    digest: str
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceUnreadable(Event):
+    """The stored bytes of an instance could not be read when they were wanted."""
+
+    NAME: ClassVar[str] = "InstanceUnreadable"
+    sop_instance_uid: str
+    storage: str
+    path: str
+    fault: str
+
+
+FACTS = (InstanceStored, InstanceReplaced, DuplicateIgnored, DuplicateRefused, InstanceUnreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The state of one stored instance."""
+
+    stored: InstanceStored
+    unreadable: bool = False
+    ignored: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+
+
+def evolve(instance: Instance | None, event: Event) -> Instance | None:
+    """The state after one more fact."""
+    match event:
+        case InstanceStored():
+            return Instance(event)
+        case DuplicateIgnored() if instance:
+            return replace(instance, ignored=instance.ignored | {event.digest})
+        case DuplicateRefused() if instance:
+            return replace(instance, refused=instance.refused | {event.digest})
+        case InstanceUnreadable() if instance:
+            return replace(instance, unreadable=True)
+    return instance
+
+
+def fold(events: Iterable[Event]) -> Instance | None:
+    """The state after all facts of the stream."""
+    instance: Instance | None = None
+    for event in events:
+        instance = evolve(instance, event)
+    return instance
+
+
+def store(
+    instance: Instance | None, stored: InstanceStored, on_duplicate: OnDuplicate, same_patient: bool = True
+) -> list[Event]:
+    """Receive an instance. Sent again unchanged, nothing happens; an unreadable one is healed by a new copy."""
+    if instance is None:
+        return [stored]
+    known = instance.stored
+    if known.content.digest == stored.content.digest:
+        if instance.unreadable:
+            return [_replacement(stored)]
+        return []
+    if difference := _difference(known, stored, same_patient):
+        if stored.content.digest in instance.refused:
+            return []
+        return [DuplicateRefused(stored.sop_instance_uid, stored.content.digest, difference)]
+    if on_duplicate is OnDuplicate.REPLACE:
+        return [_replacement(stored)]
+    if stored.content.digest in instance.ignored:
+        return []
+    return [DuplicateIgnored(stored.sop_instance_uid, stored.content.digest)]
+
+
+def is_refused(instance: Instance | None, stored: InstanceStored, same_patient: bool = True) -> bool:
+    """Whether this content contradicts what is stored under the same SOP Instance UID."""
+    return (
+        instance is not None
+        and instance.stored.content.digest != stored.content.digest
+        and bool(_difference(instance.stored, stored, same_patient))
+    )
+
+
+def find_unreadable(instance: Instance | None, fault: str) -> list[Event]:
+    """Note that the stored bytes could not be read; noted once until a new copy arrives."""
+    if instance is None or instance.unreadable:
+        return []
+    stored = instance.stored
+    return [InstanceUnreadable(stored.sop_instance_uid, stored.content.storage, stored.content.path, fault)]
+
+
+def _difference(known: InstanceStored, stored: InstanceStored, same_patient: bool) -> str:
+    if known.study_instance_uid != stored.study_instance_uid:
+        return "Study Instance UID"
+    if known.series_instance_uid != stored.series_instance_uid:
+        return "Series Instance UID"
+    if known.sop_class_uid != stored.sop_class_uid:
+        return "SOP Class UID"
+    return "" if same_patient else "Patient ID"
+
+
+def _replacement(stored: InstanceStored) -> InstanceReplaced:
+    return InstanceReplaced(
+        stored.sop_instance_uid,
+        stored.sop_class_uid,
+        stored.series_instance_uid,
+        stored.study_instance_uid,
+        stored.content,
+        stored.particulars,
+        stored.particulars_digest,
+        stored.attributes,
+        stored.warnings,
+    )

@@ -1,0 +1,1 @@
+"""What the archive does: receive, find, retrieve."""

@@ -1,0 +1,1 @@
+"""The web console; its pages arrive with the console."""
