@@ -107,3 +107,11 @@ class Files(Protocol):
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked. Raises Refused or OSError."""
         ...
+
+
+class Failpoints(Protocol):
+    """Named places where a test may stop, fail or kill the process; they cost nothing when off."""
+
+    def __call__(self, name: str) -> None:
+        """Pass the place called ``name``."""
+        ...

@@ -1,0 +1,123 @@
+"""Receiving an instance: the one room behind C-STORE and STOW.
+
+The order is fixed: bytes under their final name and durable, then the fact, then the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from domain import instance
+from domain.errors import Because, Refused
+from domain.event import Actor, Event, Particulars
+from domain.instance import DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
+from processes.ports import Failpoints, Files, Header, Incoming, Log
+
+_LOG = logging.getLogger("annals.receive")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an instance: ``facts`` is empty when it was already stored with the same content."""
+
+    sop_instance_uid: str
+    facts: tuple[Event, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ignored(self) -> bool:
+        """Whether other content under a known UID was ignored (NET-6)."""
+        return any(isinstance(fact, DuplicateIgnored) for fact in self.facts)
+
+
+class Receiver:
+    """Takes finished incoming objects into the archive."""
+
+    def __init__(self, log: Log, files: Files, on_duplicate: OnDuplicate, failpoint: Failpoints) -> None:
+        self._log = log
+        self._files = files
+        self._on_duplicate = on_duplicate
+        self._failpoint = failpoint
+
+    def open(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
+    ) -> Incoming:
+        """Begin to receive; raises A700 before any data where nothing can be kept (NET-8)."""
+        return self._files.receive(sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
+
+    def finish(self, incoming: Incoming, *, by: Actor, cause: str = "") -> Received:
+        """Make a whole object part of the archive; after the return it survives power loss.
+
+        Raises :class:`Refused` (nothing is kept) and :class:`Unavailable` (nothing is acknowledged; the file may
+        stay as an orphan without a fact, which the reconciliation finds).
+        """
+        header = incoming.header()
+        content = incoming.keep()
+        self._failpoint("receive.kept")
+        particulars = self._log.particulars_for(header.particulars)
+        stored = InstanceStored(
+            sop_instance_uid=header.sop_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            series_instance_uid=header.series_instance_uid,
+            study_instance_uid=header.study_instance_uid,
+            content=content,
+            particulars=str(particulars.id),
+            particulars_digest=particulars.digest,
+            attributes=header.attributes,
+            warnings=header.warnings,
+        )
+        facts = self._log.change(
+            instance.KIND,
+            header.sop_instance_uid,
+            self._store,
+            stored,
+            header,
+            fold=instance.fold,
+            by=by,
+            cause=cause,
+            new=True,
+            particulars=(particulars,),
+        )
+        self._failpoint("receive.recorded")
+        for fact in facts:
+            if isinstance(fact, DuplicateRefused):
+                raise _refusal(fact.difference)
+        if not facts:
+            self._refuse_contradiction(header, stored)
+        if any(isinstance(fact, InstanceReplaced) for fact in facts):
+            _LOG.info("replaced instance %s", header.sop_instance_uid)
+        return Received(header.sop_instance_uid, tuple(facts), header.warnings)
+
+    def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
+        return instance.store(known, stored, self._on_duplicate, self._same_patient(known, header))
+
+    def _same_patient(self, known: instance.Instance | None, header: Header) -> bool:
+        if known is None:
+            return True
+        rows: Mapping[UUID, Particulars] = self._log.particulars([UUID(known.stored.particulars)])
+        return all(
+            _patient_id(row.content.get("patient", {})) == _patient_id(header.particulars.get("patient", {}))
+            for row in rows.values()
+        )
+
+    def _refuse_contradiction(self, header: Header, stored: InstanceStored) -> None:
+        known = instance.fold(recorded.event for recorded in self._log.stream(instance.KIND, header.sop_instance_uid))
+        if instance.is_refused(known, stored, self._same_patient(known, header)):
+            raise _refusal("identity")
+
+
+def _refusal(difference: str) -> Refused:
+    return Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"SOP Instance UID is stored already with another {difference}")
+
+
+def _patient_id(patient: Mapping[str, Any]) -> tuple[Any, Any]:
+    return _value(patient, "00100021"), _value(patient, "00100020")
+
+
+def _value(attributes: Mapping[str, Any], tag: str) -> Any:
+    values = attributes.get(tag, {}).get("Value") or [None]
+    return values[0]
