@@ -1,0 +1,40 @@
+"""How a role learns that it shall end: by SIGTERM, by Ctrl-C, or because its supervisor is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from types import FrameType
+
+from annals.supervisor import LIFELINE_VARIABLE
+
+
+class Lifeline:
+    """Set once when the process shall end; waiting on it is how a role's main thread spends its life."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._read, self._write = os.pipe()
+        self.ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        if descriptor := environment.get(LIFELINE_VARIABLE):
+            threading.Thread(target=self._watch, args=(int(descriptor),), name="lifeline", daemon=True).start()
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        os.write(self._write, b"x")
+
+    def _watch(self, descriptor: int) -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.write(self._write, b"x")
+
+    def wait(self) -> None:
+        """Block until the process shall end."""
+        os.read(self._read, 1)
+        self.ended.set()
+
+    def end(self) -> None:
+        """Let this process end from inside."""
+        os.write(self._write, b"x")

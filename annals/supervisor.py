@@ -1,0 +1,156 @@
+"""The supervisor: starts the roles as processes, restarts what dies with back-off, drains on SIGTERM.
+
+A child learns of its parent's end by a pipe that closes (the lifeline), so that nothing outlives a killed supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+_LOG = logging.getLogger("annals.supervisor")
+LIFELINE_VARIABLE = "ANNALS_LIFELINE"
+SOCKET_VARIABLE = "ANNALS_LISTENING_SOCKET"
+_BACKOFF_FIRST_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 5.0
+_HEALTHY_AFTER_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of child process: its arguments after ``annals``, and the listening socket it inherits."""
+
+    name: str
+    arguments: tuple[str, ...]
+    socket: int | None = None
+    drain_order: int = 0
+
+
+@dataclass(slots=True)
+class _Child:
+    role: Role
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    backoff: float = 0.0
+    restart_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps the children running until it is asked to stop.
+
+    ``tend`` is called about once a second (it looks after the embedded database).
+    """
+
+    roles: Sequence[Role]
+    environment: dict[str, str]
+    drain_timeout_seconds: float
+    tend: Callable[[], None]
+    _children: list[_Child] = field(default_factory=list)
+    _stopping: bool = False
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; returns the exit code (0: all drained in time)."""
+        lifeline_read, lifeline_write = os.pipe()
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        previous = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _noted)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._children = [_Child(role) for role in self.roles]
+        try:
+            while not self._stopping:
+                self._restart_the_dead(lifeline_read)
+                self.tend()
+                select.select([wake_read], [], [], self._pause())
+                _drain_pipe(wake_read)
+            return self._drain()
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            for child in self._children:
+                if child.process and child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
+            for descriptor in (lifeline_read, lifeline_write, wake_read, wake_write):
+                os.close(descriptor)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        due = [child.restart_at - now for child in self._children if child.process is None]
+        return max(0.01, min([1.0, *due]))
+
+    def _restart_the_dead(self, lifeline: int) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.process and (code := child.process.poll()) is not None:
+                long_lived = now - child.started > _HEALTHY_AFTER_SECONDS
+                child.backoff = (
+                    _BACKOFF_FIRST_SECONDS
+                    if long_lived
+                    else min(max(child.backoff * 2, _BACKOFF_FIRST_SECONDS), _BACKOFF_MAX_SECONDS)
+                )
+                child.restart_at = now + child.backoff
+                child.process = None
+                _LOG.error("%s ended with %s; again in %.1f s", child.role.name, code, child.backoff)
+            if child.process is None and now >= child.restart_at:
+                child.process = self._start(child.role, lifeline)
+                child.started = now
+
+    def _start(self, role: Role, lifeline: int) -> subprocess.Popen[bytes]:
+        inherited = [lifeline] + ([role.socket] if role.socket is not None else [])
+        environment = self.environment | {LIFELINE_VARIABLE: str(lifeline)}
+        if role.socket is not None:
+            environment[SOCKET_VARIABLE] = str(role.socket)
+        return subprocess.Popen(
+            [sys.executable, "-m", "annals", *role.arguments],
+            env=environment,
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _drain(self) -> int:
+        """Stop the children in their order; what does not end within the drain time is killed."""
+        _LOG.info("stopping: no new work is accepted")
+        deadline = time.monotonic() + self.drain_timeout_seconds
+        code = 0
+        for order in sorted({child.role.drain_order for child in self._children}):
+            running = [child for child in self._children if child.role.drain_order == order and child.process]
+            for child in running:
+                assert child.process
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.send_signal(signal.SIGTERM)
+            for child in running:
+                assert child.process
+                try:
+                    child.process.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    _LOG.error("%s did not end within the drain time and is killed", child.role.name)
+                    child.process.kill()
+                    child.process.wait()
+                    code = 1
+        return code
+
+
+def _noted(*_: object) -> None:
+    """SIGCHLD only wakes the loop through the wake-up descriptor."""
+
+
+def _drain_pipe(descriptor: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(descriptor, 4096):
+            pass
