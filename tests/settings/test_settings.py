@@ -1,0 +1,67 @@
+"""Settings: precedence, and all faults at once with the key and the reason (B68, CLI)."""
+
+from pathlib import Path
+
+import pytest
+
+from annals.settings import load
+from domain.errors import InvalidInput
+
+
+def test_defaults_need_nothing() -> None:
+    settings, warnings = load(None, {})
+    assert (settings.dimse.store_port, settings.dimse.ae_title, settings.http.port) == (3000, "ANNALS", 8000)
+    assert settings.dimse.accept_any
+    assert not settings.storage.overwrite_image
+    assert warnings == ()
+
+
+def test_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_text("[dimse]\nstore_port = 4000\nae_title = 'FILE'\n[limits]\npdu_max = 65536\n")
+    settings, _ = load(file, {"ANNALS_DIMSE__AE_TITLE": "ENVIRONMENT"})
+    assert settings.dimse.store_port == 4000
+    assert settings.dimse.ae_title == "ENVIRONMENT"
+    assert settings.as_limits().pdu_max == 65536
+
+
+def test_B68_every_fault_is_named_with_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_text(
+        "[dimse]\nstore_port = 70000\nae_title = 'a title that is too long'\nsore_port = 1\n[limts]\nx = 1\n"
+    )
+    with pytest.raises(InvalidInput) as refused:
+        load(file, {"ANNALS_HTTP__PORT": "many", "ANNALS_LIMITS__PDU_MAX": "0"})
+    faults = "\n".join(refused.value.faults)
+    for key in (
+        "dimse.store_port",
+        "dimse.ae_title",
+        "dimse.sore_port",
+        "limts",
+        "ANNALS_HTTP__PORT",
+        "ANNALS_LIMITS__PDU_MAX",
+    ):
+        assert key in faults
+    assert len(refused.value.faults) == 6
+
+
+def test_B68_broken_toml_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_text("[dimse]\nstore_port = = 1\n")
+    with pytest.raises(InvalidInput, match="line 2"):
+        load(file, {})
+
+
+def test_B68_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="nowhere.toml"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_B68_a_secret_that_everyone_can_read_is_warned_about(tmp_path: Path) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_text("[database]\ndsn = 'host=db password=x'\n")
+    file.chmod(0o644)
+    _, warnings = load(file, {})
+    assert "chmod 600" in warnings[0]
+    file.chmod(0o600)
+    assert load(file, {})[1] == ()
