@@ -1,0 +1,207 @@
+"""The embedded PostgreSQL server: in the data folder, on a private Unix socket, without any set-up."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from adapters.postgres import binaries
+from adapters.postgres.binaries import Account
+from domain.errors import Unavailable
+
+_SOCKET_PATH_MAX = 100
+_ROLE = "annals"
+_DATABASE = "annals"
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "dynamic_shared_memory_type": "mmap",
+    "shared_preload_libraries": "pg_stat_statements",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "max_wal_size": "2GB",
+    "wal_compression": "on",
+    "random_page_cost": "1.1",
+    "idle_in_transaction_session_timeout": "60s",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_min_error_statement": "panic",
+}
+
+
+class EmbeddedPostgres:
+    """One server for one data folder. ``start`` adopts a server that already runs there."""
+
+    def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None, run_as: str = "") -> None:
+        self.folder = folder.resolve()
+        self.data = self.folder / "data"
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self._account = Account.choose(self.data, run_as)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = self.folder / "postgres.log"
+
+    def dsn(self, database: str = _DATABASE) -> str:
+        """Where to connect; no password, the socket's owner is checked by the kernel."""
+        return f"host={self._socket_folder()} user={_ROLE} dbname={database} connect_timeout=5"
+
+    def start(self, timeout_seconds: float = 300) -> None:
+        """Start or adopt the server; returns when it answers. Raises :class:`Unavailable` that says what to do."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._account.user:
+            self.folder.chmod(self.folder.stat().st_mode | 0o011)
+            if blocker := self._account.blocker(self.folder):
+                raise Unavailable(
+                    f"the account {self._account.user.pw_name!r} cannot enter {blocker}: "
+                    f"run 'chmod o+x {blocker}', or put the data folder elsewhere"
+                )
+        programs = binaries.find(self.folder, self._account, os.environ)
+        self._make_socket_folder()
+        with (self.folder / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._answers():
+                self._prepare(programs)
+                self._launch(programs, timeout_seconds)
+            self._make_database()
+
+    def check(self) -> None:
+        """Start the server again when it has ended."""
+        if (self._process is None or self._process.poll() is not None) and not self._answers():
+            self._process = None
+            self.start()
+
+    def stop(self, timeout_seconds: float = 60) -> None:
+        """Stop the server that this object started; an adopted one goes on."""
+        if self._process is None:
+            return
+        for number, seconds in ((signal.SIGINT, timeout_seconds), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
+            if self._process.poll() is not None:
+                break
+            self._process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        self._process = None
+
+    def _socket_folder(self) -> Path:
+        folder = self.folder / "run"
+        if len(str(folder / ".s.PGSQL.5432")) > _SOCKET_PATH_MAX:
+            name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+            runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+            folder = Path(runtime) / f"annals-pg-{os.geteuid()}-{name}"
+        return folder
+
+    def _make_socket_folder(self) -> None:
+        folder = self._socket_folder()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ours = (os.geteuid(), self._account.user.pw_uid if self._account.user else os.geteuid())
+        if folder.is_symlink() or folder.stat().st_uid not in ours:
+            raise Unavailable(f"{folder} belongs to someone else: remove it, or put the data folder elsewhere")
+        self._account.own(folder)
+
+    def _answers(self) -> bool:
+        try:
+            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+                row = connection.execute("SHOW data_directory").fetchone()
+                return row is not None and Path(row[0]) == self.data
+        except psycopg.OperationalError:
+            return False
+
+    def _prepare(self, programs: Path) -> None:
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise(programs)
+        have = (self.data / "PG_VERSION").read_text("ascii").strip()
+        want = self._account.run([str(programs / "postgres"), "--version"]).stdout.split()[2].split(".")[0]
+        if have != want:
+            raise Unavailable(
+                f"{self.data} was made by PostgreSQL {have} and these programs are {want}: "
+                f"upgrade it with pg_upgrade (programs of both versions lie beside it), then start again"
+            )
+        self._drop_stale_pid_file()
+        self._map_accounts()
+
+    def _initialise(self, programs: Path) -> None:
+        for half_made in self.folder.glob("data.new-*"):
+            shutil.rmtree(half_made)
+        fresh = self.folder / f"data.new-{os.getpid()}"
+        fresh.mkdir(mode=0o700)
+        self._account.own(fresh)
+        made = self._account.run(
+            [
+                str(programs / "initdb"),
+                *("-D", str(fresh), "-U", _ROLE, "--auth=reject", "-E", "UTF8"),
+                *("--locale=C.UTF-8", "--data-checksums", "--no-instructions"),
+            ]
+        )
+        if made.returncode:
+            raise Unavailable(f"the database could not be made in {fresh}: {made.stderr.strip()[-400:]}")
+        (fresh / "pg_hba.conf").write_text("local all all peer map=app\nlocal replication all peer map=app\n", "ascii")
+        os.sync()
+        fresh.rename(self.data)
+
+    def _map_accounts(self) -> None:
+        ours = pwd.getpwuid(os.geteuid()).pw_name
+        names = {ours, self._account.user.pw_name if self._account.user else ours}
+        lines = "".join(f"app {name} {_ROLE}\n" for name in sorted(names))
+        (self.data / "pg_ident.conf").write_text(lines, "utf-8")
+
+    def _drop_stale_pid_file(self) -> None:
+        """A pid file whose number now belongs to another program keeps PostgreSQL from starting (containers)."""
+        pid_file = self.data / "postmaster.pid"
+        with contextlib.suppress(FileNotFoundError, ValueError, IndexError, PermissionError):
+            pid = int(pid_file.read_text("ascii").split("\n")[0])
+            program = Path(f"/proc/{pid}/exe").readlink().name
+            if "postgres" not in program:
+                pid_file.unlink()
+
+    def _launch(self, programs: Path, timeout_seconds: float) -> None:
+        arguments = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self._socket_folder())]
+        for name, value in self._settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        deadline = time.monotonic() + timeout_seconds
+        with self._log.open("ab") as log:
+            while True:
+                mark = log.seek(0, os.SEEK_END)
+                self._process = subprocess.Popen(
+                    arguments, stdout=log, stderr=log, start_new_session=True, **self._account.options()
+                )
+                if self._wait_until_it_answers(deadline):
+                    return
+                said = self._log.read_bytes()[mark:].decode("utf-8", "replace")
+                code = self._process.poll()
+                remains = "lock file" in said or "shared memory block" in said
+                if not remains or time.monotonic() > deadline:
+                    self.stop()
+                    raise Unavailable(f"PostgreSQL did not start (exit {code}), see {self._log}: {said[-400:].strip()}")
+                time.sleep(0.3)
+
+    def _wait_until_it_answers(self, deadline: float) -> bool:
+        assert self._process
+        while time.monotonic() < deadline:
+            if self._answers():
+                return True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.03)
+                return False
+        return False
+
+    def _make_database(self) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
+            if known is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)))
