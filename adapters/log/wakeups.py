@@ -1,0 +1,81 @@
+"""Waiting for new facts: one LISTEN connection a process; polling is the floor, so a lost one loses nothing (F24)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from adapters.log.recorder import CHANNEL
+
+_LOG = logging.getLogger("annals.log")
+_BACKOFF_FIRST_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 5.0
+_LISTEN_SECONDS = 1.0
+
+
+class Wakeups:
+    """Tells waiting threads that there may be something new. Closed by :meth:`close`."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._changed = threading.Condition()
+        self._count = 0
+        self._ending = False
+        self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
+
+    def open(self) -> None:
+        """Start to listen."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; waiting threads wake."""
+        self._ending = True
+        self._wake()
+        self._thread.join()
+
+    def seen(self) -> int:
+        """A mark to hand to :meth:`wait`, taken before looking for work."""
+        with self._changed:
+            return self._count
+
+    def wait(self, seen: int, timeout_seconds: float) -> None:
+        """Return when something came after the mark, or after the time-out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count != seen or self._ending, timeout_seconds)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._count += 1
+            self._changed.notify_all()
+
+    def _listen(self) -> None:
+        backoff = _BACKOFF_FIRST_SECONDS
+        while not self._ending:
+            try:
+                with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
+                    connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                    backoff = _BACKOFF_FIRST_SECONDS
+                    # What came before LISTEN took effect is found by looking.
+                    self._wake()
+                    self._follow(connection)
+            except psycopg.Error as error:
+                if not self._ending:
+                    _LOG.warning("the wake-up connection is lost (%s); again in %.1f s", type(error).__name__, backoff)
+                    self._pause(backoff)
+                    backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
+
+    def _follow(self, connection: psycopg.Connection[Any]) -> None:
+        while not self._ending:
+            for _ in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
+                self._wake()
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not self._ending and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)

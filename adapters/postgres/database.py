@@ -1,0 +1,125 @@
+"""Connections that never hang: every wait has an end, and a database that is away is :class:`Unavailable`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from domain.errors import Unavailable
+from domain.limits import Limits
+
+_RV = TypeVar("_RV")
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.QueryCanceled,
+    errors.LockNotAvailable,
+    PoolTimeout,
+)
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection whose waits end after ``patience_seconds``: a frozen server does not freeze us (F21)."""
+
+    patience_seconds: float = 5.0
+
+    def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
+        """As the library's, with an end. A connection that was given up is closed, its answer is lost."""
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.patience_seconds if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if timeout is None and time.monotonic() - began >= self.patience_seconds:
+                self.pgconn.finish()
+            raise
+
+
+class Database:
+    """A pool of connections. Opened by :meth:`open`, not before."""
+
+    def __init__(self, dsn: str, limits: Limits, *, size: int, patience_seconds: float | None = None) -> None:
+        self._timeout = limits.database_timeout_seconds
+        patience = patience_seconds or limits.database_timeout_seconds
+        statement_timeout = int(max(limits.query_timeout_seconds, patience) * 1000)
+
+        def configure(connection: PatientConnection) -> None:
+            connection.patience_seconds = patience
+            connection.execute(
+                "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
+                "set_config('synchronous_commit', 'on', false)",
+                (str(statement_timeout), str(int(limits.lock_timeout_seconds * 1000))),
+            )
+            connection.commit()
+
+        self._pool: ConnectionPool[PatientConnection] = ConnectionPool(
+            dsn,
+            connection_class=PatientConnection,
+            min_size=1,
+            max_size=size,
+            open=False,
+            configure=configure,
+            timeout=limits.database_timeout_seconds,
+            reconnect_timeout=5.0,
+            max_lifetime=3600.0,
+        )
+
+    def open(self) -> None:
+        """Begin to connect."""
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[PatientConnection]:
+        """One connection with one transaction, committed at the end. Raises :class:`Unavailable`."""
+        try:
+            with self._connected() as connection:
+                yield connection
+        except _AWAY as error:
+            raise unavailable(error) from error
+
+    @contextmanager
+    def _connected(self) -> Iterator[PatientConnection]:
+        connection = self._pool.getconn(self._timeout)
+        try:
+            if not _alive(connection):
+                # A connection that died while it lay in the pool is not the caller's concern.
+                self._pool.putconn(connection)
+                self._pool.check()
+                connection = self._pool.getconn(self._timeout)
+            with connection:
+                yield connection
+        finally:
+            self._pool.putconn(connection)
+
+
+def _alive(connection: PatientConnection) -> bool:
+    """Whether the server has not closed the connection; looks at the socket, asks nothing."""
+    if connection.closed:
+        return False
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return not connection.closed and connection.pgconn.status == psycopg.pq.ConnStatus.OK
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """What a caller is told of a database that is away; the server's own words stay in the log."""
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return Unavailable("the database is read-only")
+    if isinstance(error, errors.LockNotAvailable):
+        return Unavailable("the database is locked")
+    if isinstance(error, errors.QueryCanceled):
+        return Unavailable("the database took too long")
+    return Unavailable("the database does not answer")
