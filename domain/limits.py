@@ -38,9 +38,14 @@ class Limits:
     sequence_depth_max: int = 64
     sequence_items_max: int = 100_000
     elements_max: int = 100_000
+    fragments_max: int = 1_000_000
     deflate_ratio_max: int = 4
+    deflate_ratio_from: int = 64 * MIB
     inflated_size_max: int = 512 * MIB
     indexed_text_max: int = 1024
+    indexed_items_max: int = 64
+    indexed_sequences_max: int = 64 * KIB
+    header_warnings_max: int = 20
 
     query_matches_max: int = 10_000
     query_uids_max: int = 1_000
@@ -61,4 +66,6 @@ class Limits:
     drain_timeout_seconds: float = 8.0
     incoming_grace_seconds: float = 60.0
     storage_free_min: int = 2 * GIB
+    storage_check_seconds: float = 1.0
+    storage_suspect_seconds: float = 30.0
     pending_interval_seconds: float = 2.0

@@ -1,0 +1,195 @@
+"""A storage's folder, opened once and verified: descriptors that outlive an unmount and never reach another disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from adapters.files import disk, lease
+
+MARKER = ".annals-storage"
+INCOMING = ".incoming"
+_MARKER_MAX = 128
+_NOT_A_STORAGE = frozenset(("lost+found", MARKER))
+_BRANCHES = tuple(f"{number:02x}" for number in range(256))
+
+
+class ForeignFolder(OSError):
+    """The folder is not the storage that it should be: its marker file is missing, unreadable or another's."""
+
+
+class Attachment:
+    """One opened storage folder whose marker was read through its descriptor.
+
+    ``root`` is its descriptor. Kept by everyone who works in it; the descriptors close with the last of them.
+    """
+
+    def __init__(self, path: Path, expected: UUID | None) -> None:
+        """Open and verify. Raises :class:`ForeignFolder` or another OSError."""
+        self.root = disk.open_root(str(path))
+        self._marker_path = str(path / MARKER)
+        self._temp: lease.TempFolder | None = None
+        self._incoming = -1
+        self._durable = bytearray(65536)
+        self._lock = threading.Lock()
+        try:
+            self._seen = self._look()
+            self.storage_id = _read_marker(self.root)
+            if expected is not None and self.storage_id != expected:
+                raise ForeignFolder(f"the marker file names another storage: {self.storage_id}")
+        except OSError:
+            self.close()
+            raise
+
+    def is_current(self) -> bool:
+        """Whether the storage's path still leads to the marker file that was read (reliability D5)."""
+        try:
+            return self._look() == self._seen
+        except OSError:
+            return False
+
+    def temp_folder(self) -> int:
+        """The descriptor of this process's temp folder, made with the other folders at the first call."""
+        if self._temp is None:
+            with self._lock:
+                if self._temp is None:
+                    self._prepare()
+        assert self._temp is not None
+        return self._temp.descriptor
+
+    def object_folder(self, digest: str) -> int:
+        """A descriptor of the folder for a digest, whose name is durable. The caller closes it."""
+        branch, leaf = digest[:2], digest[2:4]
+        number = int(digest[:4], 16)
+        try:
+            folder = disk.open_folder(self.root, f"{branch}/{leaf}")
+        except FileNotFoundError:
+            if disk.make_folder(self.root, branch):
+                disk.sync(self.root)
+            self._make_leaf(branch, leaf)
+            folder = disk.open_folder(self.root, f"{branch}/{leaf}")
+        if not self._durable[number]:
+            try:
+                self._sync_branch(branch)
+            except OSError:
+                os.close(folder)
+                raise
+            self._durable[number] = 1
+        return folder
+
+    def sweep(self) -> int:
+        """Remove what dead processes left in their temp folders; returns how many files went."""
+        self.temp_folder()
+        return lease.sweep(self._incoming)
+
+    def close(self) -> None:
+        """Close the descriptors and give the temp folder up."""
+        if self._temp is not None:
+            self._temp.close()
+        for descriptor in (self._incoming, self.root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._incoming = self.root = -1
+
+    def __del__(self) -> None:
+        """Close with the last user."""
+        if getattr(self, "root", -1) >= 0:
+            self.close()
+
+    def _look(self) -> tuple[int, int, int, int]:
+        seen = os.stat(self._marker_path)
+        return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size
+
+    def _prepare(self) -> None:
+        """Make the fixed folders, learn which object folders are durable, take a temp folder."""
+        known = set(disk.names(self.root))
+        made = [name for name in (INCOMING, *_BRANCHES) if name not in known and disk.make_folder(self.root, name)]
+        if made:
+            disk.sync(self.root)
+        for branch in _BRANCHES:
+            if branch not in made:
+                self._learn(branch)
+        incoming = disk.open_folder(self.root, INCOMING)
+        try:
+            self._temp = lease.TempFolder(incoming)
+        except OSError:
+            os.close(incoming)
+            raise
+        self._incoming = incoming
+
+    def _learn(self, branch: str) -> None:
+        folder = disk.open_folder(self.root, branch)
+        try:
+            leaves = [name for name in disk.names(folder) if len(name) == 2]
+            if leaves:
+                disk.sync(folder)
+            for leaf in leaves:
+                self._durable[int(branch + leaf, 16)] = 1
+        finally:
+            os.close(folder)
+
+    def _make_leaf(self, branch: str, leaf: str) -> None:
+        folder = disk.open_folder(self.root, branch)
+        try:
+            disk.make_folder(folder, leaf)
+        finally:
+            os.close(folder)
+
+    def _sync_branch(self, branch: str) -> None:
+        folder = disk.open_folder(self.root, branch)
+        try:
+            disk.sync(folder)
+        finally:
+            os.close(folder)
+
+
+def make_storage(path: Path) -> None:
+    """Make a storage of a missing or empty folder; one that has its marker stays as it is.
+
+    Raises :class:`ForeignFolder` where the folder holds other things, and OSError.
+    """
+    disk.make_root(str(path))
+    root = disk.open_root(str(path))
+    try:
+        if _has_marker(root):
+            return
+        foreign = [name for name in disk.names(root) if name not in _NOT_A_STORAGE and not name.startswith(MARKER)]
+        if foreign and not _has_marker(root):
+            raise ForeignFolder(f"{path} is not empty and has no marker file {MARKER}")
+        _write_marker(root, uuid4())
+    finally:
+        os.close(root)
+
+
+def _has_marker(root: int) -> bool:
+    return MARKER in disk.names(root)
+
+
+def _write_marker(root: int, storage_id: UUID) -> None:
+    name = f"{MARKER}.{storage_id}"
+    descriptor = disk.create_file(root, name)
+    try:
+        os.write(descriptor, f"{storage_id}\n".encode())
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    if not disk.Renamer()(root, name, root, MARKER):
+        disk.remove_file(root, name)
+    disk.sync(root)
+
+
+def _read_marker(root: int) -> UUID:
+    try:
+        descriptor = disk.open_file(root, MARKER)
+    except FileNotFoundError:
+        raise ForeignFolder(f"no marker file {MARKER}: not mounted, or not a storage") from None
+    try:
+        text = os.read(descriptor, _MARKER_MAX)
+    finally:
+        os.close(descriptor)
+    try:
+        return UUID(text.decode("ascii").strip())
+    except ValueError:
+        raise ForeignFolder(f"the marker file {MARKER} holds no storage id") from None

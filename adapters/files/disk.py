@@ -1,0 +1,122 @@
+"""The only place where anything below a storage is opened, made, renamed or removed (reliability D4).
+
+Everything goes through open directory descriptors, so that an unmounted or exchanged folder is never written into.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+
+_RENAME_NOREPLACE = 1
+_NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def make_root(path: str) -> None:
+    """Make a storage's own folder, and make its name durable in its parent, if it is not there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    parent = os.open(os.path.dirname(os.path.abspath(path)), _FOLDER)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def open_root(path: str) -> int:
+    """A descriptor of a storage's own folder; the last component may be a symbolic link set by the administrator."""
+    return os.open(path, _FOLDER)
+
+
+def open_folder(folder: int, name: str) -> int:
+    """A descriptor of the folder ``name`` below an open folder."""
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def make_folder(folder: int, name: str) -> bool:
+    """Make a folder below an open one; whether it is new. Not durable before ``sync(folder)``."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+    except FileExistsError:
+        return False
+    return True
+
+
+def create_file(folder: int, name: str) -> int:
+    """A descriptor of a new, empty file; fails where the name exists."""
+    return os.open(name, _NEW, 0o600, dir_fd=folder)
+
+
+def open_file(folder: int, path: str) -> int:
+    """A descriptor for reading."""
+    return os.open(path, _READ, dir_fd=folder)
+
+
+def open_lock(folder: int, name: str) -> int:
+    """A descriptor of an existing file to be locked."""
+    return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def names(folder: int) -> Iterator[str]:
+    """The names in an open folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry.name
+
+
+def remove_file(folder: int, name: str) -> None:
+    """Remove a file; a missing one is nothing."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+
+
+def remove_folder(folder: int, name: str) -> None:
+    """Remove an empty folder; a missing one is nothing."""
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+
+
+def sync(descriptor: int) -> None:
+    """Make a file's bytes, or a folder's names, survive power loss. Never called again on a file where it failed."""
+    os.fsync(descriptor)
+
+
+def replace(from_folder: int, from_name: str, to_folder: int, to_name: str) -> None:
+    """Rename over whatever has that name."""
+    os.rename(from_name, to_name, src_dir_fd=from_folder, dst_dir_fd=to_folder)
+
+
+class Renamer:
+    """Rename without replacing: ``renameat2(RENAME_NOREPLACE)``, or link and unlink where a file system lacks it."""
+
+    def __init__(self) -> None:
+        self._renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+    def __call__(self, from_folder: int, from_name: str, to_folder: int, to_name: str) -> bool:
+        """Whether the file has the new name now; False where the name is taken. Raises OSError."""
+        if self._renameat2 is not None:
+            if not self._renameat2(from_folder, from_name.encode(), to_folder, to_name.encode(), _RENAME_NOREPLACE):
+                return True
+            number = ctypes.get_errno()
+            if number == errno.EEXIST:
+                return False
+            if number not in _NOT_SUPPORTED:
+                raise OSError(number, os.strerror(number), to_name)
+            self._renameat2 = None
+        try:
+            os.link(from_name, to_name, src_dir_fd=from_folder, dst_dir_fd=to_folder, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        os.unlink(from_name, dir_fd=from_folder)
+        return True

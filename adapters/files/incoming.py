@@ -1,0 +1,155 @@
+"""One object on its way in: hashed while it is written, kept under its digest (design rule 3, reliability D1)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from adapters.dicom.index import Indexer
+from adapters.dicom.part10 import file_header
+from adapters.files import disk
+from adapters.files.storage import Storage
+from domain.errors import Because, Refused
+from domain.instance import Content
+from domain.limits import Limits
+from processes.ports import Failpoints, Header
+
+HEAD_MAX = 64 * 1024
+"""Bytes of a data set that stay in memory for the scan; the rest is read back from the temp file where needed."""
+
+_WRITE_BACK = 8 * 1024 * 1024
+
+
+class IncomingObject:
+    """Fills :class:`processes.ports.Incoming`. Refuses with A700 when the storage fails or the object is too large.
+
+    After a refusal nothing is left on disk, and every further call raises it again.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        identity: tuple[str, str],
+        transfer_syntax_uid: str,
+        source_ae_title: str,
+        indexer: Indexer,
+        limits: Limits,
+        failpoint: Failpoints,
+    ) -> None:
+        """``identity`` is SOP Class UID and SOP Instance UID as the request names them."""
+        self._storage = storage
+        self._identity = identity
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._indexer = indexer
+        self._size_max = limits.object_size_max
+        self._failpoint = failpoint
+        self._file_header = file_header(*identity, transfer_syntax_uid, source_ae_title)
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._written_back = 0
+        self._head = bytearray()
+        self._header: Header | None = None
+        self._content: Content | None = None
+        self._refusal: Refused | None = None
+        self._temp = storage.create_temp()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes of the data set. Raises A700."""
+        if self._refusal is not None:
+            raise self._refusal
+        length = len(data)
+        if not length:
+            return
+        if self._size + length > self._size_max:
+            raise self._refuse(Refused(Because.OUT_OF_RESOURCES, "the object is larger than object_size_max"))
+        try:
+            if self._size:
+                self._append(data)
+            else:
+                self._begin(data)
+        except OSError as error:
+            raise self._refuse(self._storage.failed(error, "write")) from error
+        self._hash.update(data)
+        if self._size < HEAD_MAX:
+            self._head += data[: HEAD_MAX - self._size]
+        self._size += length
+        if self._size - self._written_back >= _WRITE_BACK:
+            self._write_back()
+
+    def header(self) -> Header:
+        """Check the whole data set and read its header. Raises Refused: C000, A900, or A700 where it cannot be read."""
+        if self._refusal is not None:
+            raise self._refusal
+        if self._header is None:
+            try:
+                self._header = self._indexer.header(
+                    bytes(self._head), self._read, self._size, self._transfer_syntax_uid, *self._identity
+                )
+            except Refused as refusal:
+                raise self._refuse(refusal) from None
+            except OSError as error:
+                raise self._refuse(self._storage.failed(error, "temp file")) from error
+        return self._header
+
+    def keep(self) -> Content:
+        """Make the object durable under its digest: file, then name. Raises A700 and leaves nothing then."""
+        if self._refusal is not None:
+            raise self._refusal
+        if self._content is None:
+            try:
+                self._failpoint("store.before_sync")
+                disk.sync(self._temp.descriptor)
+                self._failpoint("store.after_sync")
+                descriptor, self._temp.descriptor = self._temp.descriptor, -1
+                os.close(descriptor)
+                self._content = self._storage.keep(
+                    self._temp, self._hash.hexdigest(), self._size, len(self._file_header), self._transfer_syntax_uid
+                )
+            except OSError as error:
+                raise self._refuse(self._storage.failed(error, "write")) from error
+        return self._content
+
+    def discard(self) -> None:
+        """Remove the temp file, if there still is one."""
+        self._storage.remove_temp(self._temp)
+        if self._content is None and self._refusal is None:
+            self._refusal = Refused(Because.OUT_OF_RESOURCES, "the object was discarded")
+
+    def __del__(self) -> None:
+        """A forgotten object leaves no temp file."""
+        if hasattr(self, "_temp"):
+            self._storage.remove_temp(self._temp)
+
+    def _begin(self, data: bytes | memoryview) -> None:
+        """Write the Part 10 header and the first bytes in one call."""
+        written = os.writev(self._temp.descriptor, (self._file_header, data))
+        self._failpoint("store.after_write")
+        if written < len(self._file_header):
+            self._write_all(memoryview(self._file_header)[written:])
+            written = len(self._file_header)
+        self._write_all(memoryview(data)[written - len(self._file_header) :])
+
+    def _append(self, data: bytes | memoryview) -> None:
+        written = os.write(self._temp.descriptor, data)
+        self._failpoint("store.after_write")
+        if written < len(data):
+            self._write_all(memoryview(data)[written:])
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._temp.descriptor, data) :]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._temp.descriptor, length, len(self._file_header) + offset)
+
+    def _write_back(self) -> None:
+        """Let the kernel begin to write a large object, so that the last fsync does not wait for all of it."""
+        os.posix_fadvise(
+            self._temp.descriptor, self._written_back, self._size - self._written_back, os.POSIX_FADV_DONTNEED
+        )
+        self._written_back = self._size
+
+    def _refuse(self, refusal: Refused) -> Refused:
+        self._refusal = refusal
+        self._storage.remove_temp(self._temp)
+        return refusal
