@@ -84,8 +84,6 @@ class _Inflater:
     def next(self) -> bytes:
         """The next piece, empty at the end of the deflated stream."""
         while not self._zlib.eof:
-            if not self._pending:
-                self._pending = self._input()
             try:
                 piece = self._zlib.decompress(self._pending, _PIECE)
             except zlib.error:
@@ -93,6 +91,8 @@ class _Inflater:
             self._pending = self._zlib.unconsumed_tail
             if piece:
                 return piece
+            if not self._pending and not self._zlib.eof:
+                self._pending = self._input()
         return b""
 
     def finish(self, total: int) -> None:

@@ -206,6 +206,8 @@ class ValueReader:
         if count < len(raw) // size:
             self._fault("is cropped in the index")
         numbers = struct.unpack(f"{order}{count}{_STRUCTS[vr]}", raw[: count * size])
+        if not all(map(math.isfinite, numbers)):
+            self._fault("is not a number")
         return [number if math.isfinite(number) else None for number in numbers]
 
 
