@@ -50,13 +50,12 @@ class IncomingObject:
         self._head = bytearray()
         self._header: Header | None = None
         self._content: Content | None = None
-        self._refusal: Refused | None = None
+        self._refused: tuple[Because, str] | None = None
         self._temp = storage.create_temp()
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes of the data set. Raises A700."""
-        if self._refusal is not None:
-            raise self._refusal
+        self._go_on()
         length = len(data)
         if not length:
             return
@@ -78,8 +77,7 @@ class IncomingObject:
 
     def header(self) -> Header:
         """Check the whole data set and read its header. Raises Refused: C000, A900, or A700 where it cannot be read."""
-        if self._refusal is not None:
-            raise self._refusal
+        self._go_on()
         if self._header is None:
             try:
                 self._header = self._indexer.header(
@@ -93,8 +91,7 @@ class IncomingObject:
 
     def keep(self) -> Content:
         """Make the object durable under its digest: file, then name. Raises A700 and leaves nothing then."""
-        if self._refusal is not None:
-            raise self._refusal
+        self._go_on()
         if self._content is None:
             try:
                 self._failpoint("store.before_sync")
@@ -112,8 +109,8 @@ class IncomingObject:
     def discard(self) -> None:
         """Remove the temp file, if there still is one."""
         self._storage.remove_temp(self._temp)
-        if self._content is None and self._refusal is None:
-            self._refusal = Refused(Because.OUT_OF_RESOURCES, "the object was discarded")
+        if self._content is None and self._refused is None:
+            self._refused = (Because.OUT_OF_RESOURCES, "the object was discarded")
 
     def __del__(self) -> None:
         """A forgotten object leaves no temp file."""
@@ -149,7 +146,12 @@ class IncomingObject:
         )
         self._written_back = self._size
 
+    def _go_on(self) -> None:
+        """Raise what was refused before; an exception kept would keep its frames, and so this object."""
+        if self._refused is not None:
+            raise Refused(*self._refused)
+
     def _refuse(self, refusal: Refused) -> Refused:
-        self._refusal = refusal
+        self._refused = (refusal.because, str(refusal))
         self._storage.remove_temp(self._temp)
         return refusal

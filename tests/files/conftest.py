@@ -1,0 +1,51 @@
+"""Storages in folders and on file systems that a test may fill, exchange or take away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.dicom.index import Indexer
+from adapters.files.storage import Storage
+from adapters.files.storages import StoredFiles
+from domain.limits import Limits
+
+LIMITS = Limits(storage_free_min=1, storage_check_seconds=1e-9, storage_suspect_seconds=0.2)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def storage(root: Path) -> Iterator[Storage]:
+    opened = Storage.open(root, "default", LIMITS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def files(storage: Storage) -> StoredFiles:
+    return StoredFiles([storage], LIMITS, Indexer(LIMITS))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a tmpfs of a size at ``disk``, again after it was taken away; everything is unmounted at the end."""
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "annals-test", str(folder)], check=True)
+        return folder
+
+    yield mount
+    while subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False).returncode == 0:
+        pass
