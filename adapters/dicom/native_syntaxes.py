@@ -1,0 +1,77 @@
+"""Conversion between the native (not encapsulated) transfer syntaxes, for peers that accept only one of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomFileLike
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+
+from domain.errors import Because, Refused
+from domain.limits import Limits
+
+_IMPLICIT = "1.2.840.10008.1.2"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+NATIVE = frozenset((_IMPLICIT, _EXPLICIT, _DEFLATED, _BIG_ENDIAN))
+FALLBACKS = (_EXPLICIT, _IMPLICIT)
+"""What is tried, in this order, where the peer does not take the stored syntax (correctness C3.9)."""
+
+_WORD_SIZES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+
+
+def converted(
+    descriptor: int, offset: int, length: int, stored: str, wanted: str, limits: Limits
+) -> tuple[int, int, int]:
+    """The data set in another native syntax, as a temp file: descriptor, offset, length. Closes ``descriptor``.
+
+    Raises :class:`Refused` when the object is too large to be converted or cannot be read.
+    """
+    if length > limits.inflated_size_max:
+        raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object is too large to be converted")
+    encoded = os.pread(descriptor, length, offset)
+    if stored == _DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        encoded = inflater.decompress(encoded, limits.inflated_size_max)
+        if inflater.unconsumed_tail:
+            raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object inflates past the limit")
+    big = stored == _BIG_ENDIAN
+    data_set = read_dataset(io.BytesIO(encoded), stored == _IMPLICIT, not big)
+    if big:
+        for element in _elements(data_set):
+            _swap_words(element)
+    out = tempfile.TemporaryFile()  # noqa: SIM115 - handed on as a descriptor
+    with out:
+        target = DicomFileLike(out)
+        target.is_implicit_VR, target.is_little_endian = wanted == _IMPLICIT, True
+        write_dataset(target, data_set)
+        out.flush()
+        size = out.tell()
+        copy = os.dup(out.fileno())
+    os.close(descriptor)
+    return copy, 0, size
+
+
+def _elements(data_set: Dataset) -> Iterator[DataElement]:
+    for element in data_set:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _elements(item)
+        else:
+            yield element
+
+
+def _swap_words(element: DataElement) -> None:
+    value: Any = element.value
+    if (size := _WORD_SIZES.get(str(element.VR))) and isinstance(value, bytes) and len(value) % size == 0:
+        element.value = np.frombuffer(value, f">u{size}").astype(f"<u{size}").tobytes()

@@ -1,0 +1,308 @@
+"""One established association, on either side: messages in, messages out (PS3.7 6.3, PS3.8 9.3.5, Annex E)."""
+
+from __future__ import annotations
+
+import os
+import struct
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
+from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.wire import (
+    ABORT,
+    INVALID_PDU_PARAMETER,
+    P_DATA,
+    RELEASE_RP,
+    RELEASE_RQ,
+    UNEXPECTED_PDU,
+    Wire,
+)
+from domain.errors import Because, Refused
+from domain.limits import KIB, MIB, Limits
+
+_PDV_HEADER = 6
+_LARGEST_PDV_SENT = 256 * KIB
+_READ_AT_ONCE = 1 * MIB
+_COMMAND, _LAST = 1, 2
+_RELEASE_PDU_RP = struct.pack(">BxI4x", RELEASE_RP, 4)
+_RELEASE_PDU_RQ = struct.pack(">BxI4x", RELEASE_RQ, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context and the roles that we may play in it (PS3.7 D.3.3.4)."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    as_scu: bool
+    as_scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who speaks with whom."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+
+
+class _Released(Exception):
+    pass
+
+
+@dataclass(slots=True, eq=False)
+class Association:
+    """Messages of one association. Used by one thread; only :meth:`drain` may be called from another."""
+
+    wire: Wire
+    parties: Parties
+    contexts: Mapping[int, Context]
+    peer_max_pdu: int
+    limits: Limits
+    extended: Mapping[str, bytes] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    _pdvs: Iterator[tuple[int, int, memoryview]] = field(default_factory=lambda: iter(()))
+    _data_set_context: int | None = None
+    _cancelled: set[int] = field(default_factory=set)
+    _waiting: bool = False
+    _draining: bool = False
+
+    @property
+    def calling_ae_title(self) -> str:
+        """The AE title of the side that asked for the association."""
+        return self.parties.calling_ae_title
+
+    @property
+    def called_ae_title(self) -> str:
+        """The AE title that was asked for."""
+        return self.parties.called_ae_title
+
+    @property
+    def peer_address(self) -> str:
+        """The peer's IP address."""
+        return self.parties.peer_address
+
+    def next_command(self) -> tuple[int, Command] | None:
+        """The next message's context id and command set; None when the peer has released.
+
+        Raises :class:`AssociationEnded`. What is left of the last message's data set is passed over first.
+        """
+        if self._data_set_context is not None:
+            self.skip_data_set()
+        encoded = b""
+        first: int | None = None
+        self._waiting = True
+        try:
+            if self._draining:
+                self.wire.abort(0, "the server is stopping")
+            while True:
+                context_id, flags, value = self._next_pdv(self.limits.association_idle_timeout_seconds)
+                if not flags & _COMMAND:
+                    self.wire.abort(INVALID_PDU_PARAMETER, "a data set came before its command set")
+                if first is not None and context_id != first:
+                    self.wire.abort(INVALID_PDU_PARAMETER, "a command set came in two presentation contexts")
+                first = context_id
+                if len(encoded) + len(value) > self.limits.command_set_max:
+                    self.wire.abort(INVALID_PDU_PARAMETER, "a command set is too long")
+                encoded += value
+                if flags & _LAST:
+                    break
+        except _Released:
+            if encoded:
+                self.wire.abort(UNEXPECTED_PDU, "release was asked for in the middle of a message")
+            self.wire.write([_RELEASE_PDU_RP])
+            self.wire.close()
+            return None
+        finally:
+            self._waiting = False
+        try:
+            command = Command.decode(encoded)
+        except MalformedCommand as error:
+            self.wire.abort(INVALID_PDU_PARAMETER, str(error))
+            raise
+        if command.has_data_set:
+            self._data_set_context = first
+        return first, command
+
+    def read_data_set(self, sink: Callable[[memoryview], None]) -> int:
+        """Hand the current message's data set to ``sink`` in pieces; returns its length in bytes.
+
+        What ``sink`` raises passes on; the rest can be passed over with :meth:`skip_data_set`.
+        """
+        total = 0
+        while (context := self._data_set_context) is not None:
+            try:
+                context_id, flags, value = self._next_pdv(self.limits.dimse_timeout_seconds)
+            except _Released:
+                self.wire.abort(UNEXPECTED_PDU, "release was asked for in the middle of a data set")
+                raise
+            if flags & _COMMAND or context_id != context:
+                self.wire.abort(INVALID_PDU_PARAMETER, "another message came in the middle of a data set")
+            if flags & _LAST:
+                self._data_set_context = None
+            total += len(value)
+            sink(value)
+        return total
+
+    def skip_data_set(self) -> int:
+        """Pass over what is left of the current message's data set."""
+        return self.read_data_set(lambda _: None)
+
+    def read_small_data_set(self, maximum: int) -> bytes:
+        """The current message's data set in memory. Raises :class:`Refused` past ``maximum`` bytes."""
+        pieces: list[bytes] = []
+        room = maximum
+
+        def keep(value: memoryview) -> None:
+            nonlocal room
+            room -= len(value)
+            if room < 0:
+                raise Refused(Because.CANNOT_UNDERSTAND, "the data set is too long")
+            pieces.append(bytes(value))
+
+        self.read_data_set(keep)
+        return b"".join(pieces)
+
+    def send(self, context_id: int, command: Command, data_set: bytes | None = None) -> None:
+        """Send one message."""
+        command.has_data_set = data_set is not None
+        buffers = self._fragments(context_id, _COMMAND, memoryview(command.encode()), last=True)
+        if data_set is not None:
+            buffers += self._fragments(context_id, 0, memoryview(data_set), last=True)
+        self.wire.write(buffers)
+
+    def send_file(self, context_id: int, command: Command, fd: int, offset: int, length: int) -> None:
+        """Send one message whose data set is a part of a file. Raises OSError before the peer has seen a torn end."""
+        command.has_data_set = True
+        buffers = self._fragments(context_id, _COMMAND, memoryview(command.encode()), last=True)
+        size = self._pdv_size()
+        room = bytearray(min(max(size, _READ_AT_ONCE // size * size), max(length, 1)))
+        sent = 0
+        while sent < length:
+            view = memoryview(room)[: min(len(room), length - sent)]
+            got = os.preadv(fd, [view], offset + sent)
+            if got != len(view):
+                # The peer waits for the rest: only an abort tells it that none comes.
+                self.wire.abort(0, "a stored file is shorter than it was")
+            sent += got
+            buffers += self._fragments(context_id, 0, view, last=sent == length)
+            self.wire.write(buffers)
+            buffers = []
+
+    def is_cancelled(self, message_id: int) -> bool:
+        """Whether the peer has sent C-CANCEL for this message; looks, does not wait. Raises when the peer is gone."""
+        while message_id not in self._cancelled and self.wire.readable():
+            item = self.next_command()
+            if item is None:
+                raise AssociationEnded("the peer released in the middle of an operation")
+            if item[1].field != C_CANCEL_RQ:
+                self.wire.abort(UNEXPECTED_PDU, "a request came before the last one was answered")
+            self._note_cancel(item[1])
+        return message_id in self._cancelled
+
+    def response_to(self, message_id: int) -> Command:
+        """Wait for the response to our request; a C-CANCEL that comes in between is kept for :meth:`is_cancelled`."""
+        while True:
+            item = self.next_command()
+            if item is None:
+                raise AssociationEnded("the peer released instead of answering")
+            command = item[1]
+            if command.field == C_CANCEL_RQ:
+                self._note_cancel(command)
+            elif command.field & RESPONSE and command.message_id_responded_to == message_id:
+                return command
+            else:
+                self.wire.abort(UNEXPECTED_PDU, "an answer came that nobody asked for")
+
+    def release(self) -> None:
+        """Ask for release and wait for it; an end of another kind is as good."""
+        try:
+            self.wire.write([_RELEASE_PDU_RQ])
+            while True:
+                kind, _ = self.wire.read(self.limits.pdu_timeout_seconds)
+                if kind in (RELEASE_RP, ABORT):
+                    break
+                if kind == RELEASE_RQ:
+                    self.wire.write([_RELEASE_PDU_RP])
+        except AssociationEnded:
+            return
+        finally:
+            self.wire.close()
+
+    def abort(self) -> None:
+        """Abort as the service user."""
+        self.wire.abort_quietly(0, 0)
+
+    def drain(self) -> None:
+        """End after the message that is being served; at once when none is."""
+        self._draining = True
+        if self._waiting:
+            self.wire.stop_reading()
+
+    def _note_cancel(self, command: Command) -> None:
+        if len(self._cancelled) < KIB and command.message_id_responded_to is not None:
+            self._cancelled.add(command.message_id_responded_to)
+
+    def _next_pdv(self, idle_seconds: float) -> tuple[int, int, memoryview]:
+        while True:
+            for pdv in self._pdvs:
+                return pdv
+            try:
+                kind, body = self.wire.read(idle_seconds)
+            except AssociationEnded:
+                if self._draining:
+                    raise AssociationEnded("the server is stopping") from None
+                raise
+            if kind == P_DATA:
+                self._pdvs = iter(self._split(body))
+            elif kind == RELEASE_RQ:
+                raise _Released
+            elif kind == ABORT:
+                self.wire.close()
+                raise AssociationEnded("the peer aborted")
+            else:
+                self.wire.abort(UNEXPECTED_PDU, "a PDU that has no place in an established association")
+
+    def _split(self, body: memoryview) -> list[tuple[int, int, memoryview]]:
+        pdvs = []
+        offset, end = 0, len(body)
+        while offset < end:
+            if end - offset < _PDV_HEADER:
+                self.wire.abort(INVALID_PDU_PARAMETER, "a PDU ends inside a PDV")
+            length, context_id, flags = struct.unpack_from(">IBB", body, offset)
+            if length < 2 or length > end - offset - 4:
+                self.wire.abort(INVALID_PDU_PARAMETER, "a PDV of impossible length")
+            if context_id not in self.contexts:
+                self.wire.abort(INVALID_PDU_PARAMETER, "a PDV of a presentation context that was not accepted")
+            pdvs.append((context_id, flags, body[offset + _PDV_HEADER : offset + 4 + length]))
+            offset += 4 + length
+        if not pdvs:
+            self.wire.abort(INVALID_PDU_PARAMETER, "a P-DATA PDU without a PDV")
+        return pdvs
+
+    def _pdv_size(self) -> int:
+        maximum = self.peer_max_pdu - _PDV_HEADER if self.peer_max_pdu else _LARGEST_PDV_SENT
+        return max(2, min(maximum, _LARGEST_PDV_SENT) & ~1)
+
+    def _fragments(self, context_id: int, flags: int, value: memoryview, *, last: bool) -> list[bytes | memoryview]:
+        size = self._pdv_size()
+        buffers: list[bytes | memoryview] = []
+        for first in range(0, max(len(value), 1), size):
+            piece = value[first : first + size]
+            is_last = last and first + size >= len(value)
+            header = struct.pack(
+                ">BxIIBB",
+                P_DATA,
+                len(piece) + _PDV_HEADER,
+                len(piece) + 2,
+                context_id,
+                flags | (_LAST if is_last else 0),
+            )
+            buffers += (header, piece)
+        return buffers

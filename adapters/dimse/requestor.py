@@ -1,0 +1,97 @@
+"""Asking for associations, and C-ECHO and C-STORE as SCU."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+from adapters.dimse.association import Association, Parties
+from adapters.dimse.command import C_ECHO_RQ, C_STORE_RQ, MEDIUM_PRIORITY, Command
+from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
+from adapters.dimse.negotiation import Proposal, encode_request, parse_accept
+from adapters.dimse.wire import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, UNEXPECTED_PDU, Wire
+from domain.errors import Because, Refused
+from domain.limits import Limits
+
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+
+
+def associate(
+    host: str,
+    port: int,
+    *,
+    calling_ae_title: str,
+    called_ae_title: str,
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
+) -> Association:
+    """An association with these contexts (abstract syntax, transfer syntaxes), at most 128.
+
+    Raises :class:`ConnectionFailed`, :class:`AssociationRejected` or :class:`AssociationEnded`.
+    """
+    proposals = [
+        Proposal(2 * number + 1, abstract_syntax, tuple(transfer_syntaxes))
+        for number, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
+    ]
+    try:
+        connection = socket.create_connection((host, port), limits.connect_timeout_seconds)
+        if tls:
+            connection.settimeout(limits.tls_handshake_timeout_seconds)
+            connection = tls.wrap_socket(connection, server_hostname=host)
+    except OSError as error:
+        raise ConnectionFailed(f"no connection: {error.strerror or type(error).__name__}") from error
+    wire = Wire(connection, limits)
+    wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits)])
+    kind, body = wire.read(limits.dimse_timeout_seconds)
+    if kind == ASSOCIATE_RJ:
+        result, source, reason = bytes(body[1:4]).ljust(3, b"\0")
+        wire.close()
+        raise AssociationRejected(result, source, reason)
+    if kind == ABORT:
+        wire.close()
+        raise AssociationEnded("the peer aborted the association request")
+    if kind != ASSOCIATE_AC:
+        wire.abort(UNEXPECTED_PDU, "the peer answered the association request with another PDU")
+    accepted, peer_max_pdu, implementation, version = parse_accept(bytes(body), proposals)
+    wire.established()
+    parties = Parties(calling_ae_title, called_ae_title, host, implementation, version)
+    return Association(wire, parties, accepted, peer_max_pdu, limits)
+
+
+def echo(association: Association) -> int:
+    """C-ECHO; the status."""
+    for context in association.contexts.values():
+        if context.abstract_syntax == VERIFICATION:
+            association.send(context.id, Command(C_ECHO_RQ, message_id=1, affected_sop_class_uid=VERIFICATION))
+            return association.response_to(1).status or 0
+    raise Refused(Because.SOP_CLASS_NOT_SUPPORTED, "the peer does not accept the Verification SOP Class")
+
+
+def store(
+    association: Association,
+    context_id: int,
+    message_id: int,
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    fd: int,
+    offset: int,
+    length: int,
+    originator: tuple[str, int] | None = None,
+) -> int:
+    """C-STORE of a part of a file; the status (PS3.7 9.1.1). ``originator`` is whose C-MOVE this belongs to."""
+    request = Command(
+        C_STORE_RQ,
+        message_id=message_id,
+        affected_sop_class_uid=sop_class_uid,
+        affected_sop_instance_uid=sop_instance_uid,
+        priority=MEDIUM_PRIORITY,
+        move_originator_ae_title=originator[0] if originator else None,
+        move_originator_message_id=originator[1] if originator else None,
+    )
+    association.send_file(context_id, request, fd, offset, length)
+    status = association.response_to(message_id).status
+    return 0xC000 if status is None else status

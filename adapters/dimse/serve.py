@@ -1,0 +1,71 @@
+"""One association from its first command to its end: each command goes to the service that answers it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from adapters.dimse import command
+from adapters.dimse.answers import SUCCESS
+from adapters.dimse.association import Association
+from adapters.dimse.command import Command
+from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.store import StoreService
+from domain import association as peer
+from domain.errors import Unavailable
+from domain.event import Actor
+from processes.ports import Log
+from processes.receive import Receiver
+
+_LOG = logging.getLogger("annals.dimse")
+_UNRECOGNISED_OPERATION = 0x0211
+
+Service = Callable[[Association, int, Command], None]
+
+
+class Server:
+    """Serves associations; ``services`` maps a request's Command Field to what answers it, C-STORE apart."""
+
+    def __init__(self, receiver: Receiver, services: Mapping[int, Service], log: Log) -> None:
+        self._receiver = receiver
+        self._services = services
+        self._log = log
+
+    def __call__(self, association: Association) -> None:
+        """Serve until the peer releases; an end without a release after receiving is recorded (C2.9)."""
+        store = StoreService(self._receiver)
+        services: dict[int, Service] = {**self._services, command.C_STORE_RQ: store, command.C_ECHO_RQ: echo}
+        try:
+            while (item := association.next_command()) is not None:
+                context_id, request = item
+                if request.field == command.C_CANCEL_RQ:
+                    continue
+                if service := services.get(request.field):
+                    service(association, context_id, request)
+                else:
+                    association.skip_data_set()
+                    association.send(context_id, request.response(_UNRECOGNISED_OPERATION))
+        except AssociationEnded as ended:
+            self._record_abort(association, store, ended)
+
+    def _record_abort(self, association: Association, store: StoreService, ended: AssociationEnded) -> None:
+        _LOG.info("association %s of %a ended early: %s", association.id, association.calling_ae_title, ended)
+        if not store.stored and not store.half_received:
+            return
+        aborted = peer.AssociationAborted(
+            association.calling_ae_title,
+            association.called_ae_title,
+            store.stored,
+            store.half_received,
+            str(ended),
+        )
+        by = Actor("device", association.calling_ae_title, association.peer_address)
+        try:
+            self._log.change(peer.KIND, association.calling_ae_title, peer.abort, aborted, by=by, cause=association.id)
+        except Unavailable as error:
+            _LOG.error("the end of association %s was not recorded: %s", association.id, error)
+
+
+def echo(association: Association, context_id: int, request: Command) -> None:
+    """C-ECHO (PS3.7 9.1.5): answers whatever else is down."""
+    association.send(context_id, request.response(SUCCESS))

@@ -1,0 +1,215 @@
+"""The reader: facts become rows; position and rows move in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from domain.errors import InvalidInput
+from domain.event import Event, Recorded
+from domain.limits import Limits
+
+_LOG = logging.getLogger("annals.reading")
+_POLL_FIRST_SECONDS = 0.002
+_POLL_MAX_SECONDS = 0.02
+
+_ACTIVE = "SELECT schema_name, position, version FROM reading.projection WHERE name = %s AND active"
+_CLAIM = "SELECT position FROM reading.projection WHERE schema_name = %s FOR UPDATE SKIP LOCKED"
+_MOVE = "UPDATE reading.projection SET position = %s WHERE schema_name = %s"
+_PARK = (
+    "INSERT INTO reading.parked (schema_name, position, error) VALUES (%s, %s, %s) "
+    "ON CONFLICT (schema_name, position) DO UPDATE SET error = excluded.error"
+)
+_PARKED = "SELECT count(*) FROM reading.parked JOIN reading.projection USING (schema_name) WHERE name = %s AND active"
+_FORGET = "DELETE FROM reading.projection WHERE schema_name = %s"
+_REGISTER = "INSERT INTO reading.projection (name, schema_name, version) VALUES (%s, %s, %s)"
+_OTHERS = "SELECT schema_name FROM reading.projection WHERE name = %s AND schema_name <> %s"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext(%s))"
+
+Apply = Callable[[Any, Sequence[Recorded]], None]
+
+
+class Connections(Protocol):
+    """Where connections come from; one transaction each."""
+
+    def connection(self) -> AbstractContextManager[Any]:
+        """A connection, committed at the end."""
+        ...
+
+
+class Reading(Protocol):
+    """The log as a reader sees it."""
+
+    def head(self) -> int:
+        """The newest position."""
+        ...
+
+    def read(self, after: int, limit: int) -> Sequence[Recorded]:
+        """Facts after a position, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A read model: its tables, and one function for each kind of fact that takes a run of them."""
+
+    name: str
+    version: int
+    tables: str
+    apply: Mapping[type[Event], Apply]
+
+
+class Reader:
+    """Keeps one projection up to the log. On whichever node it runs, only one at a time moves it."""
+
+    def __init__(self, projection: Projection, database: Connections, log: Reading, limits: Limits) -> None:
+        self._projection = projection
+        self._database = database
+        self._log = log
+        self._limits = limits
+
+    def prepare(self) -> None:
+        """Make the tables where they are missing; a newer version is built beside the old one, then switched."""
+        with self._database.connection() as connection:
+            active = connection.execute(_ACTIVE, (self._projection.name,)).fetchone()
+        if active is None:
+            self._switch(self._make())
+        elif active[2] != self._projection.version:
+            self.rebuild()
+
+    def step(self) -> int:
+        """Take one batch; returns how many facts were read (0: nothing new, or another reader has it)."""
+        with self._database.connection() as connection:
+            active = connection.execute(_ACTIVE, (self._projection.name,)).fetchone()
+        return self._step(active[0]) if active else 0
+
+    def rebuild(self) -> int:
+        """Fill a fresh schema from the whole log while the old one serves, then switch; returns the facts read."""
+        schema = self._make()
+        read = 0
+        while taken := self._step(schema):
+            read += taken
+        self._switch(schema)
+        return read
+
+    def _step(self, schema: str) -> int:
+        try:
+            return self._take(schema, self._apply_all)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, KeyError, TypeError, ValueError):
+            _LOG.exception("projection %s met a fact that it cannot take", self._projection.name)
+            return self._take(schema, self._apply_or_park)
+
+    def _take(self, schema: str, apply: Callable[[Any, str, Sequence[Recorded]], None]) -> int:
+        with self._database.connection() as connection:
+            row = connection.execute(_CLAIM, (schema,)).fetchone()
+            if row is None:
+                return 0
+            facts = self._log.read(row[0], self._limits.projection_batch_max)
+            if facts:
+                use(connection, schema)
+                apply(connection, schema, facts)
+                connection.execute(_MOVE, (facts[-1].position, schema))
+            return len(facts)
+
+    def _apply_all(self, connection: Any, _schema: str, facts: Sequence[Recorded]) -> None:
+        for kind, run in groupby(facts, key=lambda recorded: type(recorded.event)):
+            if function := self._projection.apply.get(kind):
+                function(connection, list(run))
+
+    def _apply_or_park(self, connection: Any, schema: str, facts: Sequence[Recorded]) -> None:
+        for fact in facts:
+            function = self._projection.apply.get(type(fact.event))
+            if function is None:
+                continue
+            try:
+                with connection.transaction():
+                    function(connection, [fact])
+            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+                connection.execute(_PARK, (schema, fact.position, type(error).__name__))
+            except (KeyError, TypeError, ValueError) as error:
+                connection.execute(_PARK, (schema, fact.position, type(error).__name__))
+
+    def _make(self) -> str:
+        projection = self._projection
+        schema = f"{projection.name}_{projection.version}_{time.time_ns():x}"
+        with self._database.connection() as connection:
+            connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
+            use(connection, schema)
+            connection.execute(projection.tables.encode())
+            connection.execute(_REGISTER, (projection.name, schema, projection.version))
+        return schema
+
+    def _switch(self, schema: str) -> None:
+        name = self._projection.name
+        with self._database.connection() as connection:
+            connection.execute(_LOCK, (f"annals {name}",))
+            others = [row[0] for row in connection.execute(_OTHERS, (name, schema)).fetchall()]
+            connection.execute("UPDATE reading.projection SET active = false WHERE name = %s", (name,))
+            connection.execute("UPDATE reading.projection SET active = true WHERE schema_name = %s", (schema,))
+        for other in others:
+            with self._database.connection() as connection:
+                connection.execute(_FORGET, (other,))
+                connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(other)))
+
+
+class ReadModel:
+    """A projection as its askers see it."""
+
+    def __init__(self, name: str, database: Connections, log: Reading, limits: Limits) -> None:
+        self._name = name
+        self._database = database
+        self._log = log
+        self._limits = limits
+
+    def position(self) -> int:
+        """How far it has read."""
+        with self._database.connection() as connection:
+            row = connection.execute(_ACTIVE, (self._name,)).fetchone()
+        return row[1] if row else 0
+
+    def parked(self) -> int:
+        """How many facts it could not take."""
+        with self._database.connection() as connection:
+            return int(connection.execute(_PARKED, (self._name,)).fetchone()[0])
+
+    def wait_for(self, position: int) -> bool:
+        """Wait, bounded, until it has read up to a position: what was acknowledged before is seen (P6)."""
+        deadline = time.monotonic() + self._limits.read_lag_wait_seconds
+        pause = _POLL_FIRST_SECONDS
+        while (at := self.position()) < position:
+            if time.monotonic() > deadline:
+                _LOG.warning("%s lags: at %d, the log is at %d", self._name, at, position)
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, _POLL_MAX_SECONDS)
+        return True
+
+    @contextmanager
+    def current(self) -> Iterator[Any]:
+        """A connection that sees the tables, after everything in the log now was read (bounded)."""
+        self.wait_for(self._log.head())
+        with self.now() as connection:
+            yield connection
+
+    @contextmanager
+    def now(self) -> Iterator[Any]:
+        """A connection that sees the tables as they are."""
+        with self._database.connection() as connection:
+            row = connection.execute(_ACTIVE, (self._name,)).fetchone()
+            if row is None:
+                raise InvalidInput([f"{self._name}: this read model does not exist yet: start a reader"])
+            use(connection, row[0])
+            yield connection
+
+
+def use(connection: Any, schema: str) -> None:
+    """Let this transaction see one projection's tables."""
+    connection.execute("SELECT set_config('search_path', %s, true)", (schema,))
