@@ -35,8 +35,7 @@ class Attachment:
         self._durable = bytearray(65536)
         self._lock = threading.Lock()
         try:
-            self._seen = self._look()
-            self.storage_id = _read_marker(self.root)
+            self.storage_id, self._seen = _read_marker(self.root)
             if expected is not None and self.storage_id != expected:
                 raise ForeignFolder(f"the marker file names another storage: {self.storage_id}")
         except OSError:
@@ -46,7 +45,7 @@ class Attachment:
     def is_current(self) -> bool:
         """Whether the storage's path still leads to the marker file that was read (reliability D5)."""
         try:
-            return self._look() == self._seen
+            return _identity(os.stat(self._marker_path)) == self._seen
         except OSError:
             return False
 
@@ -97,10 +96,6 @@ class Attachment:
         """Close with the last user."""
         if getattr(self, "root", -1) >= 0:
             self.close()
-
-    def _look(self) -> tuple[int, int, int, int]:
-        seen = os.stat(self._marker_path)
-        return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size
 
     def _prepare(self) -> None:
         """Make the fixed folders, learn which object folders are durable, take a temp folder."""
@@ -180,16 +175,21 @@ def _write_marker(root: int, storage_id: UUID) -> None:
     disk.sync(root)
 
 
-def _read_marker(root: int) -> UUID:
+def _identity(seen: os.stat_result) -> tuple[int, int, int, int]:
+    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size
+
+
+def _read_marker(root: int) -> tuple[UUID, tuple[int, int, int, int]]:
+    """The storage's id, and which file it was read from."""
     try:
         descriptor = disk.open_file(root, MARKER)
     except FileNotFoundError:
         raise ForeignFolder(f"no marker file {MARKER}: not mounted, or not a storage") from None
     try:
-        text = os.read(descriptor, _MARKER_MAX)
+        text, identity = os.read(descriptor, _MARKER_MAX), _identity(os.fstat(descriptor))
     finally:
         os.close(descriptor)
     try:
-        return UUID(text.decode("ascii").strip())
+        return UUID(text.decode("ascii").strip()), identity
     except ValueError:
         raise ForeignFolder(f"the marker file {MARKER} holds no storage id") from None

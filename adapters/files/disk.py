@@ -59,11 +59,6 @@ def open_file(folder: int, path: str) -> int:
     return os.open(path, _READ, dir_fd=folder)
 
 
-def open_lock(folder: int, name: str) -> int:
-    """A descriptor of an existing file to be locked."""
-    return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
-
-
 def names(folder: int) -> Iterator[str]:
     """The names in an open folder."""
     with os.scandir(folder) as entries:

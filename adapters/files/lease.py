@@ -1,6 +1,7 @@
 """Temp folders under a lease: a folder belongs to the process that holds the lock on its lease file.
 
-The kernel frees the lock when the process ends, also by ``kill -9``; only then may a sweep remove the folder.
+The kernel frees the lock when the process ends, also by ``kill -9``; only then may a sweep remove the folder. The
+lease is held by a descriptor for reading, so that the file system can still be made read-only.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class TempFolder:
         """Whether the new folder is ours: a sweep may find it before its lock is held."""
         try:
             self.descriptor = disk.open_folder(parent, self.name)
-            self._lease = disk.create_file(self.descriptor, _LEASE)
+            os.close(disk.create_file(self.descriptor, _LEASE))
+            self._lease = disk.open_file(self.descriptor, _LEASE)
             fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._lease).st_nlink:
                 return True
@@ -90,6 +92,6 @@ def _sweep_folder(parent: int, name: str, folder: int) -> int:
 
 def _open_lease(folder: int) -> int:
     try:
-        return disk.open_lock(folder, _LEASE)
+        return disk.open_file(folder, _LEASE)
     except FileNotFoundError:
         return disk.create_file(folder, _LEASE)

@@ -82,11 +82,16 @@ class Storage:
         try:
             if storage_id is None:
                 make_storage(storage.root)
-            storage._attach().temp_folder()
+            attachment = storage._attach()
         except OSError as error:
             if storage_id is None:
                 raise InvalidInput([f"storage {name!a}: {error}"]) from error
             storage._trouble("folder", str(error))
+            return storage
+        try:
+            attachment.temp_folder()
+        except OSError as error:
+            storage._trouble("temp file", str(error))
         return storage
 
     def check(self) -> Attachment:
@@ -185,7 +190,7 @@ class Storage:
         """The refusal for a failed system call; an input/output error makes the storage suspect for a while (F13)."""
         if error.errno in _SUSPICIOUS:
             self._suspect_until = time.monotonic() + self._limits.storage_suspect_seconds
-        self._trouble(what, error.strerror or str(error))
+        self._trouble("folder" if isinstance(error, ForeignFolder) else what, error.strerror or str(error))
         return self._refusal(error.strerror or str(error))
 
     def close(self) -> None:
