@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from adapters.dicom.findings import Scan
 from adapters.dicom.pixels import INCOMPLETE, pixel_fault
-from adapters.dicom.scan import Scan, Scanner
+from adapters.dicom.scan import Scanner
 from adapters.dicom.source import Read
 from adapters.dicom.syntaxes import encoding_of
 from adapters.dicom.text import CharacterSetReader

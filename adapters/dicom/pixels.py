@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.dicom.scan import Pixels
+from adapters.dicom.findings import Pixels
 from adapters.dicom.syntaxes import Encoding
 
 MISSING = "PixelData: is missing"

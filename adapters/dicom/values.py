@@ -9,8 +9,8 @@ from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
 
+from adapters.dicom.findings import Items, Values
 from adapters.dicom.scalars import date_time_value, date_value, decimal_value, integer_value, time_value
-from adapters.dicom.scan import Items, Values
 from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetReader, clean, decode
 from domain.limits import Limits
 
