@@ -10,13 +10,11 @@ from typing import Annotated
 import typer
 
 from annals import __version__, commands, settings
-from annals.importing.command import import_command
 from domain.errors import AnnalsError, InvalidInput
 
 app = typer.Typer(name="annals", help="Annals, an event-sourced PACS.", no_args_is_help=True, add_completion=False)
 device = typer.Typer(help="DICOM devices: the destinations of C-MOVE.", no_args_is_help=True)
 app.add_typer(device, name="device")
-app.command("import")(import_command)
 
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", envvar="ANNALS_DATA")]
 Cfg = Annotated[Path | None, typer.Option("--cfg", help="A TOML file with settings.", envvar="ANNALS_CFG")]
@@ -100,13 +98,6 @@ def _settings(cfg: Path | None, data: Path | None) -> settings.Settings:
 def main() -> None:
     """The entry point ``annals``."""
     _run(app, "annals")
-
-
-def import_main() -> None:
-    """The entry point ``dcm_import``: the command ``annals import`` under its own name."""
-    importing = typer.Typer(add_completion=False)
-    importing.command()(import_command)
-    _run(importing, "dcm_import")
 
 
 def _run(command: typer.Typer, name: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
+from domain.attributes import Level
 from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import Limits
+from domain.matching import NEVER_MATCHED, QUERY_RETRIEVE_LEVEL, Key, query
+from projections.catalogue.select import select
+from projections.engine import ReadModel
 
 CONTEXTS_MAX = 128
 FAILED_UIDS_MAX = 5_000
@@ -90,13 +93,38 @@ def in_associations(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
 class Retriever:
     """Selects what a retrieval asks for, from the catalogue, after it has caught up with the log."""
 
-    def __init__(self, select: Callable[[str, Mapping[str, Any]], Sequence[Wanted]], limits: Limits) -> None:
-        self._select = select
+    def __init__(self, catalogue: ReadModel, limits: Limits) -> None:
+        self._catalogue = catalogue
         self._limits = limits
 
-    def select(self, model: str, identifier: Mapping[str, Any]) -> Sequence[Wanted]:
-        """The instances under the unique keys. Raises Refused (A900 keys, A701 more than can be counted)."""
-        wanted = self._select(model, identifier)
-        if len(wanted) > self._limits.sub_operations_max:
+    def select(self, root: Level, keys: Mapping[str, Key]) -> list[Wanted]:
+        """The instances under the unique keys. Raises Refused (A900 for keys, A701 for more than can be counted)."""
+        unique = unique_keys(root, keys, self._limits)
+        with self._catalogue.current() as connection:
+            rows = select(connection, unique, self._limits.sub_operations_max + 1)
+        if len(rows) > self._limits.sub_operations_max:
             raise Refused(Because.CANNOT_COUNT_MATCHES, "more than 65535 instances: retrieve by series")
-        return wanted
+        return [
+            Wanted(sop_class, sop_instance, series, study, Content(*content))
+            for sop_class, sop_instance, series, study, *content in rows
+        ]
+
+
+def unique_keys(root: Level, keys: Mapping[str, Key], limits: Limits) -> dict[Level, tuple[str, ...]]:
+    """The unique keys of an identifier by level; only they select (PS3.4 C.4.2.2.1). Raises Refused (A900)."""
+    level_key = keys.get(QUERY_RETRIEVE_LEVEL)
+    asked = query(root, level_key.values[0] if level_key and level_key.values else "", keys, limits)
+    unique = {level: level.unique_key for level in Level if level <= asked.level}
+    if others := [
+        tag for tag, key in asked.keys.items() if tag not in {*unique.values(), *NEVER_MATCHED} and key.values
+    ]:
+        raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"({others[0]}) does not select: only unique keys do")
+    selected = {
+        level: tuple(filter(None, keys[tag].values))
+        for level, tag in unique.items()
+        if tag in keys and any(keys[tag].values)
+    }
+    wanted = selected.get(asked.level, ())
+    if not wanted or any("*" in value or "?" in value for values in selected.values() for value in values):
+        raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"the unique key of the {asked.level.name} level is missing")
+    return selected

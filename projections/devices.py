@@ -7,9 +7,8 @@ from typing import Any
 
 from domain.device import DeviceAdded, DeviceChanged, DeviceRemoved
 from domain.event import Recorded
+from projections.engine import Projection
 
-VERSION = 1
-NAME = "devices"
 TABLES = """
 CREATE TABLE device (
     ae_title text PRIMARY KEY,
@@ -30,15 +29,9 @@ _ALL = "SELECT ae_title, host, port, description FROM device ORDER BY ae_title"
 
 def know(connection: Any, run: Sequence[Recorded]) -> None:
     """Devices that became known or changed."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            _KNOW,
-            [
-                (event.ae_title, event.host, event.port, event.description)
-                for event in (recorded.event for recorded in run)
-                if isinstance(event, DeviceAdded)
-            ],
-        )
+    for event in (recorded.event for recorded in run):
+        assert isinstance(event, DeviceAdded)
+        connection.execute(_KNOW, (event.ae_title, event.host, event.port, event.description))
 
 
 def forget(connection: Any, run: Sequence[Recorded]) -> None:
@@ -47,7 +40,7 @@ def forget(connection: Any, run: Sequence[Recorded]) -> None:
     connection.execute(_FORGET, (titles,))
 
 
-APPLY = {DeviceAdded: know, DeviceChanged: know, DeviceRemoved: forget}
+DEVICES = Projection("devices", 1, TABLES, {DeviceAdded: know, DeviceChanged: know, DeviceRemoved: forget})
 
 
 def one(connection: Any, ae_title: str) -> DeviceAdded | None:

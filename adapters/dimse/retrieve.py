@@ -16,9 +16,10 @@ from adapters.dimse.answers import PENDING, comment, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded, DimseError
-from adapters.dimse.identifier import decode_identifier
-from adapters.dimse.presentation import IMPLICIT_LITTLE_ENDIAN
+from adapters.dimse.identifier import IdentifierReader
+from adapters.dimse.presentation import IMPLICIT_LITTLE_ENDIAN, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE
 from domain import instance as instance_stream
+from domain.attributes import Level
 from domain.device import DeviceAdded
 from domain.errors import AnnalsError, Because, Refused
 from domain.event import Actor
@@ -49,6 +50,7 @@ class RetrieveService:
     log: Log
     ae_title: str
     limits: Limits
+    identifiers: IdentifierReader
 
     def get(self, association: Association, context_id: int, request: Command) -> None:
         """C-GET: the sub-operations run on the same association."""
@@ -83,9 +85,9 @@ class RetrieveService:
     ) -> None:
         syntax = association.contexts[context_id].transfer_syntax
         try:
-            identifier = decode_identifier(association.read_small_data_set(self.limits.identifier_max), syntax)
+            keys = self.identifiers.keys(association.read_small_data_set(self.limits.identifier_max), syntax)
             check()
-            wanted = self.retriever.select(association.contexts[context_id].abstract_syntax, identifier)
+            wanted = self.retriever.select(_root(association.contexts[context_id].abstract_syntax), keys)
         except AssociationEnded:
             raise
         except Exception as error:  # noqa: BLE001 - the door's one place where errors become statuses
@@ -225,6 +227,10 @@ class RetrieveService:
             )
         except AnnalsError as unrecorded:
             _LOG.error("instance %s: that it is unreadable was not recorded: %s", wanted.sop_instance_uid, unrecorded)
+
+
+def _root(abstract_syntax: str) -> Level:
+    return Level.PATIENT if abstract_syntax in (PATIENT_ROOT_MOVE, PATIENT_ROOT_GET) else Level.STUDY
 
 
 def _counted(request: Command, status: int, tally: Tally, remaining: int | None) -> Command:

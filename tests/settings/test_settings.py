@@ -53,7 +53,7 @@ def test_B68_broken_toml_names_the_line(tmp_path: Path) -> None:
 
 
 def test_B68_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="nowhere.toml"):
+    with pytest.raises(InvalidInput, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml", {})
 
 
