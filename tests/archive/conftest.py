@@ -106,7 +106,9 @@ class Archive:
             check=check,
         )
 
-    def dcmtk(self, tool: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def dcmtk(
+        self, tool: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """A DCMTK client called on this archive, with one address before ``arguments``."""
         return subprocess.run(
             [tool, "-aec", "ANNALS", "127.0.0.1", str(self.port), *arguments],
