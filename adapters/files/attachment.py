@@ -14,6 +14,7 @@ INCOMING = ".incoming"
 _MARKER_MAX = 128
 _NOT_A_STORAGE = frozenset(("lost+found", MARKER))
 _BRANCHES = tuple(f"{number:02x}" for number in range(256))
+_LEAVES = tuple("0123456789abcdef")
 
 
 class ForeignFolder(OSError):
@@ -32,7 +33,6 @@ class Attachment:
         self._marker_path = str(path / MARKER)
         self._temp: lease.TempFolder | None = None
         self._incoming = -1
-        self._durable = bytearray(65536)
         self._lock = threading.Lock()
         try:
             self.storage_id, self._seen = _read_marker(self.root)
@@ -60,23 +60,14 @@ class Attachment:
 
     def object_folder(self, digest: str) -> int:
         """A descriptor of the folder for a digest, whose name is durable. The caller closes it."""
-        branch, leaf = digest[:2], digest[2:4]
-        number = int(digest[:4], 16)
+        branch, leaf = digest[:2], digest[2]
         try:
-            folder = disk.open_folder(self.root, f"{branch}/{leaf}")
+            return disk.open_folder(self.root, f"{branch}/{leaf}")
         except FileNotFoundError:
             if disk.make_folder(self.root, branch):
                 disk.sync(self.root)
-            self._make_leaf(branch, leaf)
-            folder = disk.open_folder(self.root, f"{branch}/{leaf}")
-        if not self._durable[number]:
-            try:
-                self._sync_branch(branch)
-            except OSError:
-                os.close(folder)
-                raise
-            self._durable[number] = 1
-        return folder
+            self._make_leaves(branch)
+            return disk.open_folder(self.root, f"{branch}/{leaf}")
 
     def sweep(self) -> int:
         """Remove what dead processes left in their temp folders; returns how many files went."""
@@ -98,14 +89,16 @@ class Attachment:
             self.close()
 
     def _prepare(self) -> None:
-        """Make the fixed folders, learn which object folders are durable, take a temp folder."""
+        """Make the fixed folders durable, take a temp folder.
+
+        The object folders are made all at once: one made for an object would cost it a second folder's sync.
+        """
         known = set(disk.names(self.root))
         made = [name for name in (INCOMING, *_BRANCHES) if name not in known and disk.make_folder(self.root, name)]
         if made:
             disk.sync(self.root)
         for branch in _BRANCHES:
-            if branch not in made:
-                self._learn(branch)
+            self._make_leaves(branch)
         incoming = disk.open_folder(self.root, INCOMING)
         try:
             self._temp = lease.TempFolder(incoming)
@@ -114,27 +107,14 @@ class Attachment:
             raise
         self._incoming = incoming
 
-    def _learn(self, branch: str) -> None:
+    def _make_leaves(self, branch: str) -> None:
+        """Make what is missing; synced always, since another process may have made them a moment ago."""
         folder = disk.open_folder(self.root, branch)
         try:
-            leaves = [name for name in disk.names(folder) if len(name) == 2]
-            if leaves:
-                disk.sync(folder)
-            for leaf in leaves:
-                self._durable[int(branch + leaf, 16)] = 1
-        finally:
-            os.close(folder)
-
-    def _make_leaf(self, branch: str, leaf: str) -> None:
-        folder = disk.open_folder(self.root, branch)
-        try:
-            disk.make_folder(folder, leaf)
-        finally:
-            os.close(folder)
-
-    def _sync_branch(self, branch: str) -> None:
-        folder = disk.open_folder(self.root, branch)
-        try:
+            known = set(disk.names(folder))
+            for leaf in _LEAVES:
+                if leaf not in known:
+                    disk.make_folder(folder, leaf)
             disk.sync(folder)
         finally:
             os.close(folder)

@@ -23,7 +23,7 @@ from domain.limits import Limits
 from processes.ports import Failpoints
 
 _LOG = logging.getLogger("annals.files")
-_PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/\1\2[0-9a-f]{60}(-[0-9a-f]{8})?\.dcm\Z")
+_PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f])/\1\2[0-9a-f]{61}(-[0-9a-f]{8})?\.dcm\Z")
 _SUSPICIOUS = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EUCLEAN))
 _READ_AT_ONCE = 1024 * 1024
 
@@ -138,7 +138,7 @@ class Storage:
             os.close(folder)
         if self._troubles:
             self._recovered("write", "temp file")
-        return Content(digest, size, header_size, transfer_syntax_uid, self.name, f"{digest[:2]}/{digest[2:4]}/{name}")
+        return Content(digest, size, header_size, transfer_syntax_uid, self.name, f"{digest[:2]}/{digest[2]}/{name}")
 
     def open_content(self, content: Content) -> int:
         """A descriptor at the first byte of the data set; the file's length is checked (D7).

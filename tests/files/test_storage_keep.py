@@ -55,7 +55,7 @@ def temp_files(root: Path) -> list[Path]:
 
 
 def objects(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("??/??/*"))
+    return sorted(path for path in root.glob("??/?/*"))
 
 
 def test_a_new_storage_has_its_marker_its_folders_and_nothing_to_read_for_others(root: Path, storage: Storage) -> None:
@@ -92,7 +92,7 @@ def test_P4_an_object_lies_below_its_digest_with_our_header_before_it(files: Sto
     incoming.discard()
     digest = hashlib.sha256(data).hexdigest()
     assert content == replace(content, digest=digest, size=len(data), storage="default", transfer_syntax_uid=EXPLICIT)
-    assert content.path == f"{digest[:2]}/{digest[2:4]}/{digest}.dcm"
+    assert content.path == f"{digest[:2]}/{digest[2]}/{digest}.dcm"
     stored = (root / content.path).read_bytes()
     assert stored[content.header_size :] == data
     assert stored[:128] == bytes(128)
@@ -156,7 +156,7 @@ def test_the_same_bytes_in_another_transfer_syntax_get_a_name_of_their_own(files
     for content in contents:
         assert everything(files, content) == data
         assert read_file_header((root / content.path).read_bytes()).transfer_syntax_uid == content.transfer_syntax_uid
-        assert re.fullmatch(r"../../[0-9a-f]{64}(-[0-9a-f]{8})?\.dcm", content.path)
+        assert re.fullmatch(r".././[0-9a-f]{64}(-[0-9a-f]{8})?\.dcm", content.path)
 
 
 def test_the_same_object_from_many_threads_is_one_file(files: StoredFiles, root: Path) -> None:
@@ -277,7 +277,7 @@ def test_D4_only_one_module_names_files_below_a_storage() -> None:
     assert set(found) == {"disk.py"}
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "ab/cd/../../x.dcm", "ab/cd/x.dcm", ""])
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "ab/c/../../x.dcm", "ab/c/x.dcm", ""])
 def test_D4_a_path_that_is_not_ours_is_never_opened(files: StoredFiles, path: str) -> None:
     content = kept(files, image())
     with pytest.raises(OSError, match="not a path"):
