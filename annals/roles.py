@@ -35,6 +35,7 @@ from annals.supervisor import SOCKET_VARIABLE
 from api.health import Check, create_app
 from domain.device import DeviceAdded
 from domain.errors import AnnalsError, Unavailable
+from domain.limits import Limits
 from processes.find import Finder
 from processes.retrieve import Retriever
 from projections import devices
@@ -99,7 +100,7 @@ def reader(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None
     with compose.archive(settings, dsn, connections=2 * len(compose.PROJECTIONS), patient=True) as archive:
         wakeups.open()
         threads = [
-            threading.Thread(target=_read, args=(one, wakeups, lifeline), name="reader", daemon=True)
+            threading.Thread(target=_read, args=(one, wakeups, lifeline, archive.limits), name="reader", daemon=True)
             for one in archive.readers()
         ]
         for thread in threads:
@@ -141,15 +142,19 @@ def _listening_socket(host: str, port: int, environment: Mapping[str, str]) -> s
         raise Unavailable(f"port {port} cannot be listened on: {error.strerror}") from None
 
 
-def _read(one: Reader, wakeups: Wakeups, lifeline: Lifeline) -> None:
+def _read(one: Reader, wakeups: Wakeups, lifeline: Lifeline, limits: Limits) -> None:
+    """Read until the end: at once after a rest, at a pace under load, since facts taken together cost less."""
     prepared = False
     while not lifeline.ended.is_set():
         seen = wakeups.seen()
+        started = time.monotonic()
         try:
             if not prepared:
                 one.prepare()
                 prepared = True
-            if one.step():
+            if taken := one.step():
+                if taken < limits.projection_batch_max:
+                    lifeline.ended.wait(started + limits.projection_pace_seconds - time.monotonic())
                 continue
         except AnnalsError as error:
             _LOG.error("a reader waits: %s", error)
