@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -20,19 +21,26 @@ _TEMPLATE = "migrated"
 _numbers = count(1)
 
 
+@contextmanager
+def folder_that_others_enter() -> Iterator[Path]:
+    """A fresh folder for a data folder: PostgreSQL runs as another account than root, which pytest's are closed to."""
+    folder = Path(tempfile.mkdtemp(prefix="annals-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The embedded server in a folder of its own, with a migrated database as template."""
-    folder = Path(tempfile.mkdtemp(prefix="annals-tests-"))
-    folder.chmod(0o755)
-    server = EmbeddedPostgres(folder / "postgres")
-    server.start()
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(_TEMPLATE)))
-    migrate(server.dsn(_TEMPLATE), MIGRATIONS)
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with folder_that_others_enter() as folder:
+        server = EmbeddedPostgres(folder / "postgres")
+        server.start()
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(_TEMPLATE)))
+        migrate(server.dsn(_TEMPLATE), MIGRATIONS)
+        yield server
+        server.stop()
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import folder_that_others_enter
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -135,23 +137,25 @@ class Archive:
 
 
 @pytest.fixture
-def make_archive(tmp_path: Path) -> Iterator[Callable[..., Archive]]:
+def make_archive() -> Iterator[Callable[..., Archive]]:
     """Makes archives with settings; all are stopped and their databases with them."""
-    made: list[Archive] = []
+    with folder_that_others_enter() as folder:
+        made: list[Archive] = []
 
-    def make(settings: Mapping[str, str] | None = None, data: Path | None = None) -> Archive:
-        made.append(Archive(data or tmp_path / f"data{len(made)}", settings))
-        return made[-1]
+        def make(settings: Mapping[str, str] | None = None, data: Path | None = None) -> Archive:
+            made.append(Archive(data or folder / f"data{len(made)}", settings))
+            return made[-1]
 
-    yield make
-    for archive in made:
-        if archive.process and archive.process.poll() is None:
-            archive.stop()
+        yield make
+        for archive in made:
+            if archive.process and archive.process.poll() is None:
+                archive.stop()
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def archive() -> Iterator[Archive]:
     """One running archive for the tests of a module."""
-    running = Archive(tmp_path_factory.mktemp("archive") / "data").start()
-    yield running
-    assert running.stop() == 0
+    with folder_that_others_enter() as folder:
+        running = Archive(folder / "data").start()
+        yield running
+        assert running.stop() == 0
