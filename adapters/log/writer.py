@@ -83,6 +83,9 @@ class GroupWriter:
         except (FutureTimeout, CancelledError):
             append.done.cancel()
             raise Unavailable("the database does not answer") from None
+        finally:
+            # The exception, this frame and the future would keep each other, and the caller's open object.
+            del append
 
     def _run(self) -> None:
         more = True

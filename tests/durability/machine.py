@@ -1,0 +1,79 @@
+"""What lies under an archive in these tests: its processes, killed as a power cut kills them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+_GONE_SECONDS = 20.0
+
+
+def parent(pid: int) -> int:
+    """The parent of a process; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def state(pid: int) -> str:
+    """The state of a process, such as R or Z; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def children(of: int) -> list[int]:
+    """The processes that a process has started."""
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in found if parent(pid) == of]
+
+
+def postmaster(folder: Path) -> int | None:
+    """The pid of the server that works in an embedded database's folder."""
+    data = (folder / "data").resolve()
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    inside = {pid for pid in pids if _works_in(pid) == data}
+    return next((pid for pid in inside if parent(pid) not in inside), None)
+
+
+def _works_in(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """SIGKILL them and wait until they are gone."""
+    pids = list(pids)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _GONE_SECONDS
+    for pid in pids:
+        while state(pid) not in ("", "Z"):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"process {pid} does not die")
+            time.sleep(0.002)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def kill_database(folder: Path) -> None:
+    """End an embedded server with all its processes; the kernel's shared memory goes as it does in a power cut."""
+    pid = postmaster(folder)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGSTOP)
+    kill_all([pid, *children(pid)])
+    for line in Path("/proc/sysvipc/shm").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[4] == str(pid):
+            subprocess.run(["ipcrm", "-m", fields[1]], check=False, capture_output=True)
