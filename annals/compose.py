@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import migrations
-from adapters.dicom.index import Indexer
 from adapters.files.failpoints import failpoints
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -29,6 +29,7 @@ FACTS = (*instance.FACTS, *device.FACTS, *association.FACTS)
 PROJECTIONS = (CATALOGUE, DEVICES)
 DEFAULT_STORAGE = "default"
 _REBUILD_PATIENCE_SECONDS = 600.0
+_GARBAGE_THRESHOLD = 100_000
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres | None:
@@ -80,6 +81,9 @@ class Archive:
 
     def files(self, environment: Mapping[str, str]) -> StoredFiles:
         """The storages."""
+        # Only here: the indexer brings pydicom and numpy, half a second that no command but serving needs.
+        from adapters.dicom.index import Indexer
+
         failpoint = failpoints(environment)
         storage = Storage.open(self.settings.storage_root, DEFAULT_STORAGE, self.limits, failpoint)
         indexer = Indexer(self.limits, crop_accession_number=self.settings.storage.crop_accession_number)
@@ -94,6 +98,8 @@ class Archive:
 @contextmanager
 def archive(settings: Settings, dsn: str, *, connections: int = 10, patient: bool = False) -> Iterator[Archive]:
     """Connect everything; ``patient`` is for work whose statements may take long."""
+    # Facts are trees of plain data: looking for cycles in them at every turn costs a reader half its pace.
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 100)
     limits = settings.as_limits()
     log = EventLog(dsn, FACTS, limits)
     patience = _REBUILD_PATIENCE_SECONDS if patient else None

@@ -48,6 +48,8 @@ class Limits:
     header_warnings_max: int = 20
 
     query_matches_max: int = 10_000
+    query_keys_max: int = 512
+    query_values_max: int = 64
     query_uids_max: int = 1_000
     query_text_max: int = 128
     query_timeout_seconds: float = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,9 @@ from domain.attributes import BY_TAG, Level
 from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.person_name import groups
-from domain.temporal import interval, moment
+from domain.temporal import check, covers
 
-_WILD_CARD_VRS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+WILD_CARD_VRS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _NUMBER_VRS = frozenset(("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"))
 _TIME_VRS = frozenset(("DA", "TM", "DT"))
 SPECIFIC_CHARACTER_SET = "00080005"
@@ -38,7 +39,13 @@ class Key:
         """Zero length, or a lone ``*`` where wild cards are allowed: matches everything, also what is absent."""
         if self.vr == "SQ":
             return all(key.is_universal for key in self.item.values())
-        return not any(self.values) or (self.vr in _WILD_CARD_VRS and all(set(v) == {"*"} for v in self.values))
+        restricting = [value for value in self.values if value.strip(" ^=" if self.vr == "PN" else " ")]
+        return not restricting or (self.vr in WILD_CARD_VRS and any(set(value) == {"*"} for value in restricting))
+
+    @property
+    def is_single(self) -> bool:
+        """One value without wild cards: what the unique key of an upper level must be."""
+        return len(self.values) == 1 and not self.is_universal and not set(self.values[0]) & set("*?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,24 @@ class Query:
 
     @property
     def unsupported(self) -> frozenset[str]:
-        """Asked-for keys that are not supported at this level: the answer is FF01 then (PS3.4 Table C.4-1)."""
+        """Asked-for keys that are not supported at this level: the answer is FF01 then (PS3.4 Table C.4-1).
+
+        Keys below the level are among them: the standard forbids them, many workstations send them (Modality at STUDY
+        level), and FF01 says in its words that such a key was not matched.
+        """
         return frozenset(
             tag
             for tag in self.keys
-            if tag not in NEVER_MATCHED and (tag not in BY_TAG or BY_TAG[tag].level > self.level)
+            if tag not in NEVER_MATCHED
+            and not is_private_creator(tag)
+            and (tag not in BY_TAG or BY_TAG[tag].level > self.level)
         )
+
+    @property
+    def zone(self) -> str:
+        """The Timezone Offset From UTC in which the query's DT keys are meant, or nothing."""
+        key = self.keys.get(TIMEZONE_OFFSET)
+        return key.values[0] if key and key.values else ""
 
 
 def query(root: Level, level_name: str, keys: Mapping[str, Key], limits: Limits, *, relational: bool = False) -> Query:
@@ -79,11 +98,13 @@ def query(root: Level, level_name: str, keys: Mapping[str, Key], limits: Limits,
         for upper in Level:
             if root <= upper < level:
                 key = keys.get(upper.unique_key)
-                if key is None or len(key.values) != 1 or key.is_universal or "?" in key.values[0]:
+                if key is None or not key.is_single:
                     raise Refused(
                         Because.IDENTIFIER_DOES_NOT_MATCH,
                         f"the unique key of the {upper.name} level must have one value",
                     )
+    if _count(keys) > limits.query_keys_max:
+        raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"more than {limits.query_keys_max} keys")
     for tag, key in keys.items():
         _check_size(tag, key, limits)
     asked = Query(level, keys)
@@ -92,9 +113,20 @@ def query(root: Level, level_name: str, keys: Mapping[str, Key], limits: Limits,
     return asked
 
 
-def matches(record: Mapping[str, Any], keys: Mapping[str, Key]) -> bool:
-    """Whether a record (tag to DICOM JSON element) matches all keys."""
-    return all(_matches_element(record.get(tag), key) for tag, key in keys.items())
+def matches(record: Mapping[str, Any], keys: Mapping[str, Key], zone: str = "") -> bool:
+    """Whether a record (tag to DICOM JSON element) matches all keys; ``zone`` is the query's."""
+    stored_zone = str((record.get(TIMEZONE_OFFSET, {}).get("Value") or [""])[0] or "")
+    return all(_matches_element(record.get(tag), key, zone, stored_zone) for tag, key in keys.items())
+
+
+def comparable(text: str) -> str:
+    """Text as it is compared: NFC, without spaces at its ends (correctness C1.2)."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip(" ")
+
+
+def is_private_creator(tag: str) -> bool:
+    """Whether a tag reserves a private block (PS3.5 7.8.1)."""
+    return int(tag[3], 16) % 2 == 1 and tag[4:6] == "00" and tag[6:] >= "10"
 
 
 def glob(pattern: str, text: str) -> bool:
@@ -116,46 +148,71 @@ def glob(pattern: str, text: str) -> bool:
     return all(c == "*" for c in pattern[p:])
 
 
-def _matches_element(element: Mapping[str, Any] | None, key: Key) -> bool:
+def _matches_element(element: Mapping[str, Any] | None, key: Key, zone: str, stored_zone: str) -> bool:
     if key.is_universal:
         return True
     stored: Sequence[Any] = (element or {}).get("Value") or ()
     if key.vr == "SQ":
-        restricting = {tag: inner for tag, inner in key.item.items() if not inner.is_universal}
-        return any(matches(item, restricting) for item in stored)
-    return any(_matches_value(one, value, key.vr) for value in key.values if value for one in stored if one is not None)
+        return any(
+            all(_matches_element(item.get(tag), inner, zone, stored_zone) for tag, inner in key.item.items())
+            for item in stored
+        )
+    if key.vr == "UI":
+        return any(str(one).strip(" ") in key.values for one in stored if one is not None)
+    return any(
+        _matches_value(one, value, key.vr, zone, stored_zone)
+        for value in key.values
+        if value
+        for one in stored
+        if one is not None
+    )
 
 
-def _matches_value(stored: Any, wanted: str, vr: str) -> bool:
+def _matches_value(stored: Any, wanted: str, vr: str, zone: str, stored_zone: str) -> bool:
     if vr == "PN":
         return _matches_name(stored, wanted)
     if vr in _TIME_VRS:
-        low, high = interval(wanted, vr)
-        at = moment(str(stored), vr)
-        return at is not None and low <= at <= high
+        return covers(wanted, vr, str(stored), zone, stored_zone)
     if vr in _NUMBER_VRS:
         try:
             return float(stored) == float(wanted)
         except (TypeError, ValueError):
             return False
-    text, pattern = str(stored).strip(" "), wanted.strip(" ")
-    if vr in _WILD_CARD_VRS and ("*" in pattern or "?" in pattern):
+    text, pattern = comparable(str(stored)), comparable(wanted)
+    if vr in WILD_CARD_VRS and ("*" in pattern or "?" in pattern):
         return glob(pattern, text)
     return text == pattern
 
 
 def _matches_name(stored: Any, wanted: str) -> bool:
+    """Group by group; a key of one group is tried against every group (correctness C1.5)."""
     have = groups(stored if isinstance(stored, Mapping) else str(stored))
     want = groups(wanted)
     if len(want) == 1:
-        return any(glob(want[0], group) for group in have if group or want[0] == "")
-    return all(glob(part, have[number] if number < len(have) else "") for number, part in enumerate(want) if part)
+        return not want[0] or any(_matches_group(want[0], group) for group in have if group)
+    return all(
+        _matches_group(part, have[number] if number < len(have) else "") for number, part in enumerate(want) if part
+    )
+
+
+def _matches_group(wanted: str, group: str) -> bool:
+    """Absent components are empty ones: ``DOE^*`` matches ``DOE``, which is ``DOE^``."""
+    if glob(wanted, group):
+        return True
+    absent = wanted.count("^") - group.count("^")
+    return absent > 0 and glob(wanted, group + "^" * absent)
+
+
+def _count(keys: Mapping[str, Key]) -> int:
+    return sum(1 + _count(key.item) for key in keys.values())
 
 
 def _check_size(tag: str, key: Key, limits: Limits) -> None:
     if key.vr == "UI" and len(key.values) > limits.query_uids_max:
         raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"more than {limits.query_uids_max} UIDs in ({tag})")
-    if key.vr != "UI" and any(len(value) > limits.query_text_max for value in key.values):
+    if key.vr != "UI" and len(key.values) > limits.query_values_max:
+        raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"more than {limits.query_values_max} values in ({tag})")
+    if any(len(value) > limits.query_text_max for value in key.values):
         raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"the key ({tag}) is too long")
     for inner_tag, inner in key.item.items():
         _check_size(inner_tag, inner, limits)
@@ -164,6 +221,6 @@ def _check_size(tag: str, key: Key, limits: Limits) -> None:
 def _check_times(key: Key) -> None:
     if key.vr in _TIME_VRS:
         for value in filter(None, key.values):
-            interval(value, key.vr)
+            check(value, key.vr)
     for inner in key.item.values():
         _check_times(inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -33,8 +34,11 @@ _FORGET = "DELETE FROM reading.projection WHERE schema_name = %s"
 _REGISTER = "INSERT INTO reading.projection (name, schema_name, version) VALUES (%s, %s, %s)"
 _OTHERS = "SELECT schema_name FROM reading.projection WHERE name = %s AND schema_name <> %s"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext(%s))"
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+_RELAXED = "SELECT set_config('synchronous_commit', 'off', true)"
 
 Apply = Callable[[Any, Sequence[Recorded]], None]
+_Read = Callable[[int], Sequence[Recorded]]
 
 
 class Connections(Protocol):
@@ -89,31 +93,39 @@ class Reader:
         """Take one batch; returns how many facts were read (0: nothing new, or another reader has it)."""
         with self._database.connection() as connection:
             active = connection.execute(_ACTIVE, (self._projection.name,)).fetchone()
-        return self._step(active[0]) if active else 0
+        return self._step(active[0], self._read) if active else 0
 
     def rebuild(self) -> int:
         """Fill a fresh schema from the whole log while the old one serves, then switch; returns the facts read."""
         schema = self._make()
         read = 0
-        while taken := self._step(schema):
-            read += taken
+        with ThreadPoolExecutor(1, "reading") as pool:
+            ahead = _Ahead(self._read, pool)
+            while taken := self._step(schema, ahead):
+                read += taken
+        self._analyze(schema)
         self._switch(schema)
         return read
 
-    def _step(self, schema: str) -> int:
+    def _read(self, after: int) -> Sequence[Recorded]:
+        return self._log.read(after, self._limits.projection_batch_max)
+
+    def _step(self, schema: str, read: _Read) -> int:
         try:
-            return self._take(schema, self._apply_all)
+            return self._take(schema, self._apply_all, read)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, KeyError, TypeError, ValueError):
             _LOG.exception("projection %s met a fact that it cannot take", self._projection.name)
-            return self._take(schema, self._apply_or_park)
+            return self._take(schema, self._apply_or_park, read)
 
-    def _take(self, schema: str, apply: Callable[[Any, str, Sequence[Recorded]], None]) -> int:
+    def _take(self, schema: str, apply: Callable[[Any, str, Sequence[Recorded]], None], read: _Read) -> int:
         with self._database.connection() as connection:
             row = connection.execute(_CLAIM, (schema,)).fetchone()
             if row is None:
                 return 0
-            facts = self._log.read(row[0], self._limits.projection_batch_max)
+            facts = read(row[0])
             if facts:
+                # Position and rows are lost together in a power cut, and read again: no need to wait for the disk.
+                connection.execute(_RELAXED)
                 use(connection, schema)
                 apply(connection, schema, facts)
                 connection.execute(_MOVE, (facts[-1].position, schema))
@@ -147,6 +159,12 @@ class Reader:
             connection.execute(_REGISTER, (projection.name, schema, projection.version))
         return schema
 
+    def _analyze(self, schema: str) -> None:
+        """Let the planner know the new tables before the first question reaches them."""
+        with self._database.connection() as connection:
+            for (table,) in connection.execute(_TABLES, (schema,)).fetchall():
+                connection.execute(SQL("ANALYZE {}").format(Identifier(schema, table)))
+
     def _switch(self, schema: str) -> None:
         name = self._projection.name
         with self._database.connection() as connection:
@@ -158,6 +176,23 @@ class Reader:
             with self._database.connection() as connection:
                 connection.execute(_FORGET, (other,))
                 connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(other)))
+
+
+class _Ahead:
+    """Reads the next batch of the log while the last one is written."""
+
+    def __init__(self, read: _Read, pool: ThreadPoolExecutor) -> None:
+        self._read = read
+        self._pool = pool
+        self._after = -1
+        self._next: Future[Sequence[Recorded]] | None = None
+
+    def __call__(self, after: int) -> Sequence[Recorded]:
+        facts = self._next.result() if self._next and self._after == after else self._read(after)
+        if facts:
+            self._after = facts[-1].position
+            self._next = self._pool.submit(self._read, self._after)
+        return facts
 
 
 class ReadModel:

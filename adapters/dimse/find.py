@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.dimse.answers import CANCELLED, PENDING, PENDING_WITH_UNSUPPORTED_KEYS, SUCCESS, status_of
@@ -47,12 +47,10 @@ class FindService:
             keys = self._identifiers.keys(encoded, context.transfer_syntax)
             asked = query(root, _level_name(keys), keys, self._limits, relational=relational)
             pending = PENDING_WITH_UNSUPPORTED_KEYS if asked.unsupported else PENDING
-            for record in self._finder.find(asked):
-                if association.is_cancelled(request.message_id):
+            for page in self._finder.find(asked):
+                if not self._send(association, context_id, request, page, asked, pending):
                     association.send(context_id, request.response(CANCELLED))
                     return
-                answer = encode_record(self._answer(asked, record), context.transfer_syntax)
-                association.send(context_id, request.response(pending), answer)
             status, said = SUCCESS, ""
         except AssociationEnded:
             raise
@@ -60,6 +58,25 @@ class FindService:
             status, said = status_of(error)
             _LOG.warning("C-FIND of %a refused with %04X: %s", association.calling_ae_title, status, said)
         association.send(context_id, request.response(status, error_comment=said))
+
+    def _send(
+        self,
+        association: Association,
+        context_id: int,
+        request: Command,
+        page: Sequence[Mapping[str, Any]],
+        asked: Query,
+        pending: int,
+    ) -> bool:
+        """Answer with a page of records; whether more is wanted: a cancel is seen before each answer (C1.19)."""
+        transfer_syntax = association.contexts[context_id].transfer_syntax
+        for record in page:
+            if association.is_cancelled(request.message_id):
+                return False
+            association.send(
+                context_id, request.response(pending), encode_record(self._answer(asked, record), transfer_syntax)
+            )
+        return not association.is_cancelled(request.message_id)
 
     def _answer(self, asked: Query, record: Mapping[str, Any]) -> dict[str, Any]:
         """The requested keys and only those; zero length where there is no value (correctness C1.17)."""

@@ -5,4 +5,4 @@ from projections.catalogue.apply import keep
 from projections.catalogue.tables import TABLES
 from projections.engine import Projection
 
-CATALOGUE = Projection("catalogue", 1, TABLES, {InstanceStored: keep, InstanceReplaced: keep})
+CATALOGUE = Projection("catalogue", 2, TABLES, {InstanceStored: keep, InstanceReplaced: keep})

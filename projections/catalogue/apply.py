@@ -1,164 +1,207 @@
-"""Facts into the catalogue. Each level is one statement a run; the later fact wins; counts follow from the rows."""
+"""Facts into the catalogue. Each level is one statement a run; the later fact wins; counts follow from the rows.
+
+Where the instances of a study or series differ in an attribute of that level, the one that was recorded last is shown:
+the order is that of the log, so every rebuild shows the same (correctness C1.21). All variants stay in the log.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from domain.event import Recorded
 from domain.instance import InstanceStored
-from domain.person_name import folded
+from domain.matching import comparable
+from domain.person_name import groups
+from domain.temporal import moment
 
 _PATIENTS = """
 INSERT INTO patient
 SELECT * FROM json_to_recordset(%s::json) AS r(patient_key text, patient_id text, patient_name text,
-    patient_name_groups boolean, patient_birth_date text, patient_attributes jsonb)
-ON CONFLICT (patient_key) DO UPDATE SET patient_name = excluded.patient_name,
-    patient_name_groups = excluded.patient_name_groups, patient_birth_date = excluded.patient_birth_date,
-    patient_attributes = excluded.patient_attributes
+    patient_name_ideographic text, patient_name_phonetic text, patient_birth_date text, irregular boolean,
+    patient_attributes jsonb)
+ON CONFLICT (patient_key) DO UPDATE SET patient_id = excluded.patient_id, patient_name = excluded.patient_name,
+    patient_name_ideographic = excluded.patient_name_ideographic,
+    patient_name_phonetic = excluded.patient_name_phonetic, patient_birth_date = excluded.patient_birth_date,
+    irregular = excluded.irregular, patient_attributes = excluded.patient_attributes
 WHERE patient.patient_attributes IS DISTINCT FROM excluded.patient_attributes
 """
-_STUDIES = """
-INSERT INTO study (study_instance_uid, patient_key, patient_id, patient_name, patient_name_groups,
-    patient_birth_date, patient_attributes, study_date, accession_number, attributes)
-SELECT * FROM json_to_recordset(%s::json) AS r(study_instance_uid text, patient_key text, patient_id text,
-    patient_name text, patient_name_groups boolean, patient_birth_date text, patient_attributes jsonb,
-    study_date text, accession_number text, attributes jsonb)
-ON CONFLICT (study_instance_uid) DO UPDATE SET patient_key = excluded.patient_key, patient_id = excluded.patient_id,
-    patient_name = excluded.patient_name, patient_name_groups = excluded.patient_name_groups,
-    patient_birth_date = excluded.patient_birth_date, patient_attributes = excluded.patient_attributes,
-    study_date = excluded.study_date, accession_number = excluded.accession_number, attributes = excluded.attributes
-WHERE (study.patient_key, study.patient_attributes, study.attributes)
-    IS DISTINCT FROM (excluded.patient_key, excluded.patient_attributes, excluded.attributes)
-"""
 _SERIES = """
-INSERT INTO series (study_instance_uid, series_instance_uid, modality, attributes)
-SELECT * FROM json_to_recordset(%s::json) AS r(study_instance_uid text, series_instance_uid text, modality text,
-    attributes jsonb)
+INSERT INTO series
+SELECT study_instance_uid, series_instance_uid, modality, attributes, number_of_instances,
+    ARRAY(SELECT json_array_elements_text(classes))
+FROM json_to_recordset(%s::json) AS r(study_instance_uid text, series_instance_uid text, modality text,
+    attributes jsonb, number_of_instances integer, classes json)
 ON CONFLICT (study_instance_uid, series_instance_uid) DO UPDATE
-SET modality = excluded.modality, attributes = excluded.attributes
-WHERE (series.modality, series.attributes) IS DISTINCT FROM (excluded.modality, excluded.attributes)
+SET modality = excluded.modality, attributes = excluded.attributes,
+    number_of_instances = series.number_of_instances + excluded.number_of_instances,
+    sop_classes = CASE WHEN series.sop_classes @> excluded.sop_classes THEN series.sop_classes ELSE
+        ARRAY(SELECT DISTINCT c COLLATE "C" FROM unnest(series.sop_classes || excluded.sop_classes) AS c ORDER BY 1) END
+WHERE excluded.number_of_instances > 0
+    OR (series.modality, series.attributes) IS DISTINCT FROM (excluded.modality, excluded.attributes)
 """
-_INSTANCES = """
-INSERT INTO instance
-SELECT * FROM json_to_recordset(%s::json) AS r(sop_instance_uid text, study_instance_uid text,
-    series_instance_uid text, sop_class_uid text, instance_number bigint, digest text, size bigint,
-    header_size integer, transfer_syntax_uid text, storage text, path text, attributes jsonb)
-ON CONFLICT (sop_instance_uid) DO UPDATE SET study_instance_uid = excluded.study_instance_uid,
-    series_instance_uid = excluded.series_instance_uid, sop_class_uid = excluded.sop_class_uid,
-    instance_number = excluded.instance_number, digest = excluded.digest, size = excluded.size,
-    header_size = excluded.header_size, transfer_syntax_uid = excluded.transfer_syntax_uid,
-    storage = excluded.storage, path = excluded.path, attributes = excluded.attributes
-"""
-_COUNT_SERIES = """
-UPDATE series SET number_of_instances = counted.instances, sop_classes = counted.classes
-FROM (
-    SELECT study_instance_uid, series_instance_uid, count(*) AS instances,
-        array_agg(DISTINCT sop_class_uid ORDER BY sop_class_uid) AS classes
-    FROM instance
-    JOIN unnest(%s::text[], %s::text[]) AS touched(study, series)
-        ON study_instance_uid = touched.study AND series_instance_uid = touched.series
-    GROUP BY study_instance_uid, series_instance_uid
+_STUDIES = """
+INSERT INTO study
+SELECT r.*, counted.series, counted.instances, counted.modalities,
+    ARRAY(SELECT DISTINCT class COLLATE "C" FROM series, unnest(series.sop_classes) AS class
+        WHERE series.study_instance_uid = r.study_instance_uid ORDER BY 1)
+FROM json_to_recordset(%s::json) AS r(study_instance_uid text, patient_key text, patient_id text, patient_name text,
+    patient_name_ideographic text, patient_name_phonetic text, patient_birth_date text, study_date text,
+    accession_number text, irregular boolean, patient_attributes jsonb, attributes jsonb)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS series, sum(number_of_instances) AS instances,
+        coalesce(array_agg(DISTINCT modality ORDER BY modality) FILTER (WHERE modality <> ''), '{}') AS modalities
+    FROM series WHERE series.study_instance_uid = r.study_instance_uid
 ) AS counted
-WHERE series.study_instance_uid = counted.study_instance_uid
-    AND series.series_instance_uid = counted.series_instance_uid
+ON CONFLICT (study_instance_uid) DO UPDATE SET patient_key = excluded.patient_key, patient_id = excluded.patient_id,
+    patient_name = excluded.patient_name, patient_name_ideographic = excluded.patient_name_ideographic,
+    patient_name_phonetic = excluded.patient_name_phonetic, patient_birth_date = excluded.patient_birth_date,
+    study_date = excluded.study_date, accession_number = excluded.accession_number, irregular = excluded.irregular,
+    patient_attributes = excluded.patient_attributes, attributes = excluded.attributes,
+    number_of_series = excluded.number_of_series, number_of_instances = excluded.number_of_instances,
+    modalities = excluded.modalities, sop_classes = excluded.sop_classes
 """
-_COUNT_STUDIES = """
-UPDATE study SET number_of_series = counted.series, number_of_instances = counted.instances,
-    modalities = counted.modalities, sop_classes = counted.classes
-FROM (
-    SELECT study_instance_uid, count(*) AS series, sum(number_of_instances) AS instances,
-        coalesce(array_agg(DISTINCT modality ORDER BY modality) FILTER (WHERE modality <> ''), '{}') AS modalities,
-        (SELECT array_agg(DISTINCT class ORDER BY class) FROM series AS inside, unnest(inside.sop_classes) AS class
-         WHERE inside.study_instance_uid = series.study_instance_uid) AS classes
-    FROM series WHERE study_instance_uid = ANY(%s) GROUP BY study_instance_uid
-) AS counted
-WHERE study.study_instance_uid = counted.study_instance_uid
+_KNOWN = "SELECT sop_instance_uid FROM instance WHERE sop_instance_uid = ANY(%s)"
+_COPY = """
+COPY instance (sop_instance_uid, study_instance_uid, series_instance_uid, sop_class_uid, instance_number, digest, size,
+    header_size, transfer_syntax_uid, storage, path, attributes) FROM STDIN
 """
+_REPLACE = """
+UPDATE instance SET instance_number = %s, digest = %s, size = %s, header_size = %s, transfer_syntax_uid = %s,
+    storage = %s, path = %s, attributes = %s WHERE sop_instance_uid = %s
+"""
+_PATIENT_ID, _ISSUER = "00100020", "00100021"
+_PATIENT_NAME, _BIRTH_DATE = "00100010", "00100030"
+_STUDY_DATE, _ACCESSION_NUMBER = "00080020", "00080050"
+_MODALITY = "00080060"
+_INSTANCE_NUMBER = "00200013"
 
 
 def keep(connection: Any, run: Sequence[Recorded]) -> None:
-    """Instances that were stored or replaced."""
-    patients: dict[str, dict[str, Any]] = {}
-    studies: dict[str, dict[str, Any]] = {}
-    series: dict[tuple[str, str], dict[str, Any]] = {}
-    instances: dict[str, dict[str, Any]] = {}
+    """Instances that were stored or replaced. A replacement has the same identity (:func:`domain.instance.store`)."""
+    instances: dict[str, InstanceStored] = {}
+    described: dict[tuple[str, str, str], Recorded] = {}
     for recorded in run:
         stored = recorded.event
         assert isinstance(stored, InstanceStored)
-        instances[stored.sop_instance_uid] = _instance(stored)
+        instances[stored.sop_instance_uid] = stored
+        key = (stored.study_instance_uid, stored.series_instance_uid, stored.particulars)
+        # The order of the dictionary is that of the last fact of each, so that the later fact wins below.
+        described.pop(key, None)
+        described[key] = recorded
+    new = _keep_instances(connection, instances)
+    patients: dict[str, dict[str, Any]] = {}
+    studies: dict[str, dict[str, Any]] = {}
+    series: dict[tuple[str, str], dict[str, Any]] = {}
+    for (study_uid, series_uid, _), recorded in described.items():
         content = recorded.particulars.content if recorded.particulars else {}
-        patient, study = content.get("patient", {}), content.get("study", {})
-        key = patient_key(patient, stored.study_instance_uid)
-        patients[key] = _patient(key, patient)
-        studies[stored.study_instance_uid] = patients[key] | _study(stored, study)
-        one = content.get("series", {})
-        series[(stored.study_instance_uid, stored.series_instance_uid)] = {
-            "study_instance_uid": stored.study_instance_uid,
-            "series_instance_uid": stored.series_instance_uid,
-            "modality": text(one, "00080060"),
-            "attributes": one,
-        }
-    for statement, rows in (
-        (_PATIENTS, patients.values()),
-        (_STUDIES, studies.values()),
-        (_SERIES, series.values()),
-        (_INSTANCES, instances.values()),
-    ):
-        connection.execute(statement, (json.dumps(list(rows), ensure_ascii=False),))
-    connection.execute(_COUNT_SERIES, ([study for study, _ in series], [one for _, one in series]))
-    connection.execute(_COUNT_STUDIES, (list(studies),))
+        patient = _patient(values_of(content.get("patient", {})), study_uid)
+        patients[patient["patient_key"]] = patient
+        studies[study_uid] = _study(values_of(content.get("study", {})), study_uid, patient)
+        series[study_uid, series_uid] = _series(values_of(content.get("series", {})), study_uid, series_uid)
+    for stored in new:
+        row = series[stored.study_instance_uid, stored.series_instance_uid]
+        row["number_of_instances"] += 1
+        row["classes"].add(stored.sop_class_uid)
+    for statement, rows in ((_PATIENTS, patients), (_SERIES, series), (_STUDIES, studies)):
+        connection.execute(statement, (orjson.dumps(list(rows.values()), default=sorted).decode(),))
 
 
-def patient_key(patient: Mapping[str, Any], study_instance_uid: str) -> str:
+def patient_key(patient: Mapping[str, list[Any]], study_instance_uid: str) -> str:
     """Issuer and id; a study without a Patient ID is its own nameless patient (correctness C1.22)."""
-    patient_id = text(patient, "00100020")
-    return f"{text(patient, '00100021') or ''}\x1f{patient_id}" if patient_id else f"\x1f\x1f{study_instance_uid}"
+    patient_id = text(patient, _PATIENT_ID)
+    return f"{text(patient, _ISSUER) or ''}\x1f{patient_id}" if patient_id else f"\x1f\x1f{study_instance_uid}"
 
 
-def text(attributes: Mapping[str, Any], tag: str) -> str | None:
-    """The first value of an attribute as text."""
-    values = attributes.get(tag, {}).get("Value") or [None]
-    return None if values[0] is None else str(values[0])
+def values_of(attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Tag to list of values: the VRs are the model's, what has no value is left out."""
+    return {tag: values for tag, element in attributes.items() if (values := element.get("Value"))}
 
 
-def _patient(key: str, patient: Mapping[str, Any]) -> dict[str, Any]:
-    names = patient.get("00100010", {}).get("Value") or [{}]
-    name = names[0] if isinstance(names[0], Mapping) else {"Alphabetic": str(names[0] or "")}
+def text(attributes: Mapping[str, list[Any]], tag: str) -> str | None:
+    """The first value of an attribute as it is compared, or None."""
+    value = (attributes.get(tag) or (None,))[0]
+    return None if value is None else comparable(str(value))
+
+
+def _keep_instances(connection: Any, instances: Mapping[str, InstanceStored]) -> Iterable[InstanceStored]:
+    """Write the rows; returns those that were not there before."""
+    known = {row[0] for row in connection.execute(_KNOWN, (list(instances),), binary=True)}
+    new = [stored for uid, stored in instances.items() if uid not in known] if known else list(instances.values())
+    if new:
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for stored in new:
+                copy.write_row(
+                    (
+                        stored.sop_instance_uid,
+                        stored.study_instance_uid,
+                        stored.series_instance_uid,
+                        stored.sop_class_uid,
+                        *_content(stored),
+                    )
+                )
+    for uid in known:
+        connection.execute(_REPLACE, (*_content(instances[uid]), uid))
+    return new
+
+
+def _content(stored: InstanceStored) -> tuple[Any, ...]:
+    content = stored.content
+    attributes = values_of(stored.attributes)
+    number = attributes.get(_INSTANCE_NUMBER, (None,))[0]
+    return (
+        number if isinstance(number, int) else None,
+        content.digest,
+        content.size,
+        content.header_size,
+        content.transfer_syntax_uid,
+        content.storage,
+        content.path,
+        orjson.dumps(attributes).decode(),
+    )
+
+
+def _patient(patient: Mapping[str, list[Any]], study_instance_uid: str) -> dict[str, Any]:
+    name = (patient.get(_PATIENT_NAME) or (None,))[0]
+    parts = (*(groups(name) if name else ()), "", "", "")
+    single = (_PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE)
     return {
-        "patient_key": key,
-        "patient_id": text(patient, "00100020"),
-        "patient_name": folded(name.get("Alphabetic", "")),
-        "patient_name_groups": len(names) > 1 or any(group != "Alphabetic" for group in name),
-        "patient_birth_date": text(patient, "00100030"),
+        "patient_key": patient_key(patient, study_instance_uid),
+        "patient_id": text(patient, _PATIENT_ID),
+        "patient_name": parts[0],
+        "patient_name_ideographic": parts[1] or None,
+        "patient_name_phonetic": parts[2] or None,
+        "patient_birth_date": _date(patient, _BIRTH_DATE),
+        "irregular": any(len(patient.get(tag, ())) > 1 for tag in single),
         "patient_attributes": patient,
     }
 
 
-def _study(stored: InstanceStored, study: Mapping[str, Any]) -> dict[str, Any]:
+def _study(study: Mapping[str, list[Any]], uid: str, patient: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "study_instance_uid": stored.study_instance_uid,
-        "study_date": text(study, "00080020"),
-        "accession_number": text(study, "00080050"),
+        **patient,
+        "irregular": patient["irregular"]
+        or any(len(study.get(tag, ())) > 1 for tag in (_STUDY_DATE, _ACCESSION_NUMBER)),
+        "study_instance_uid": uid,
+        "study_date": _date(study, _STUDY_DATE),
+        "accession_number": text(study, _ACCESSION_NUMBER),
         "attributes": study,
     }
 
 
-def _instance(stored: InstanceStored) -> dict[str, Any]:
-    number = text(stored.attributes, "00200013")
-    content = stored.content
+def _date(attributes: Mapping[str, list[Any]], tag: str) -> str | None:
+    value = text(attributes, tag)
+    return moment(value, "DA") if value else None
+
+
+def _series(series: Mapping[str, list[Any]], study_uid: str, uid: str) -> dict[str, Any]:
     return {
-        "sop_instance_uid": stored.sop_instance_uid,
-        "study_instance_uid": stored.study_instance_uid,
-        "series_instance_uid": stored.series_instance_uid,
-        "sop_class_uid": stored.sop_class_uid,
-        "instance_number": number,
-        "digest": content.digest,
-        "size": content.size,
-        "header_size": content.header_size,
-        "transfer_syntax_uid": content.transfer_syntax_uid,
-        "storage": content.storage,
-        "path": content.path,
-        "attributes": stored.attributes,
+        "study_instance_uid": study_uid,
+        "series_instance_uid": uid,
+        "modality": text(series, _MODALITY),
+        "attributes": series,
+        "number_of_instances": 0,
+        "classes": set(),
     }

@@ -2,151 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from psycopg.sql import SQL, Composed
 
-from domain.attributes import Level
-from domain.matching import Key, Query, matches
-from domain.person_name import folded
-from domain.temporal import interval
+from domain.attributes import BY_TAG, Level
+from domain.matching import Query, matches
+from projections.catalogue.narrow import conditions
 
-_RECORDS = {
+_PAGES = {
     Level.PATIENT: SQL("""
-        SELECT patient_attributes, NULL, NULL, NULL,
-            (SELECT count(*) FROM study WHERE study.patient_key = patient.patient_key),
-            (SELECT sum(number_of_series) FROM study WHERE study.patient_key = patient.patient_key),
-            (SELECT sum(number_of_instances) FROM study WHERE study.patient_key = patient.patient_key)
-        FROM patient WHERE EXISTS (SELECT FROM study WHERE study.patient_key = patient.patient_key) AND {where}
+        SELECT page.patient_attributes::text, NULL, NULL, NULL, page.patient_key, page.patient_key,
+            counted.studies, counted.series, counted.instances
+        FROM (SELECT * FROM patient WHERE {where} ORDER BY patient_key LIMIT %s) AS page
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS studies, sum(number_of_series) AS series, sum(number_of_instances) AS instances
+            FROM study WHERE study.patient_key = page.patient_key
+        ) AS counted ORDER BY page.patient_key
     """),
     Level.STUDY: SQL("""
-        SELECT patient_attributes, study.attributes, NULL, NULL,
-            study.study_instance_uid, modalities, sop_classes, number_of_series, number_of_instances
-        FROM study WHERE {where}
+        SELECT patient_attributes::text, study.attributes::text, NULL, NULL, study.study_instance_uid,
+            study.patient_key, study.study_instance_uid, modalities, sop_classes, number_of_series, number_of_instances
+        FROM study WHERE {where} ORDER BY study.study_instance_uid LIMIT %s
     """),
     Level.SERIES: SQL("""
-        SELECT patient_attributes, study.attributes, series.attributes, NULL,
-            study.study_instance_uid, study.modalities, study.sop_classes, study.number_of_series,
+        SELECT patient_attributes::text, study.attributes::text, series.attributes::text, NULL,
+            series.study_instance_uid, series.series_instance_uid,
+            study.patient_key, study.study_instance_uid, study.modalities, study.sop_classes, study.number_of_series,
             study.number_of_instances, series.series_instance_uid, series.number_of_instances
-        FROM study JOIN series USING (study_instance_uid) WHERE {where}
+        FROM study JOIN series USING (study_instance_uid)
+        WHERE {where} ORDER BY series.study_instance_uid, series.series_instance_uid LIMIT %s
     """),
     Level.IMAGE: SQL("""
-        SELECT patient_attributes, study.attributes, series.attributes, instance.attributes,
-            study.study_instance_uid, study.modalities, study.sop_classes, study.number_of_series,
+        SELECT patient_attributes::text, study.attributes::text, series.attributes::text, instance.attributes::text,
+            instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid,
+            study.patient_key, study.study_instance_uid, study.modalities, study.sop_classes, study.number_of_series,
             study.number_of_instances, series.series_instance_uid, series.number_of_instances,
             instance.sop_instance_uid, instance.sop_class_uid, instance.transfer_syntax_uid
         FROM study JOIN series USING (study_instance_uid)
-            JOIN instance USING (study_instance_uid, series_instance_uid) WHERE {where}
+            JOIN instance USING (study_instance_uid, series_instance_uid)
+        WHERE {where}
+        ORDER BY instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid LIMIT %s
     """),
 }
-_COMPUTED: tuple[tuple[str, str], ...] = (
-    ("0020000D", "UI"),
-    ("00080061", "CS"),
-    ("00080062", "UI"),
-    ("00201206", "IS"),
-    ("00201208", "IS"),
-    ("0020000E", "UI"),
-    ("00201209", "IS"),
-    ("00080018", "UI"),
-    ("00080016", "UI"),
-    ("00083002", "UI"),
+_AFTER = {
+    Level.PATIENT: SQL("patient_key > %s"),
+    Level.STUDY: SQL("study.study_instance_uid > %s"),
+    Level.SERIES: SQL("(series.study_instance_uid, series.series_instance_uid) > (%s, %s)"),
+    Level.IMAGE: SQL(
+        "(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid) > (%s, %s, %s)"
+    ),
+}
+_KEY_SIZE = {Level.PATIENT: 1, Level.STUDY: 1, Level.SERIES: 2, Level.IMAGE: 3}
+_COMPUTED = (
+    "0020000D",
+    "00080061",
+    "00080062",
+    "00201206",
+    "00201208",
+    "0020000E",
+    "00201209",
+    "00080018",
+    "00080016",
+    "00083002",
 )
-_OF_PATIENT = (("00201200", "IS"), ("00201202", "IS"), ("00201204", "IS"))
-_EXACT = {
-    "00100020": SQL("patient_id = ANY(%s)"),
-    "00080050": SQL("study.accession_number = ANY(%s)"),
-}
-_PREFIX = {
-    "00100020": SQL("patient_id LIKE %s"),
-    "00080050": SQL("study.accession_number LIKE %s"),
-}
-_UIDS = {
-    "0020000D": (Level.STUDY, SQL("study.study_instance_uid = ANY(%s)")),
-    "0020000E": (Level.SERIES, SQL("series.series_instance_uid = ANY(%s)")),
-    "00080018": (Level.IMAGE, SQL("instance.sop_instance_uid = ANY(%s)")),
-}
-_DATES = {
-    "00080020": SQL("study.study_date BETWEEN %s AND %s"),
-    "00100030": SQL("patient_birth_date BETWEEN %s AND %s"),
-}
-_PATIENT_NAME = "00100010"
-_NAME = SQL("(patient_name LIKE %s OR patient_name_groups)")
-_MODALITIES = SQL("study.modalities && %s")
-_STUDIES_OF_PATIENT = (
-    "SELECT count(*), coalesce(sum(number_of_series), 0), coalesce(sum(number_of_instances), 0) "
-    "FROM study WHERE patient_key = (SELECT patient_key FROM study WHERE study_instance_uid = %s)"
-)
+_OF_PATIENT = ("00201200", "00201202", "00201204")
+_COUNT_PATIENTS = """
+SELECT patient_key, count(*), sum(number_of_series), sum(number_of_instances)
+FROM study WHERE patient_key = ANY(%s) GROUP BY patient_key
+"""
 
 
-def find(connection: Any, query: Query, page: int) -> Iterator[dict[str, Any]]:
-    """Records that match, each once, tag to DICOM JSON element; read in pages on one snapshot."""
-    keys = query.matching
-    statement, parameters = _narrowed(query.level, keys)
-    with connection.cursor(name="find", scrollable=False) as cursor:
-        cursor.itersize = page
-        cursor.execute(statement, parameters)
-        for row in cursor:
-            record = _record(query.level, row)
-            if matches(record, keys):
-                if query.level is not Level.PATIENT and any(tag in query.keys for tag, _ in _OF_PATIENT):
-                    _add_patient_counts(connection, record)
-                yield record
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records that match, tag to DICOM JSON element, in the order of their unique keys.
+
+    ``last`` is where the next page begins, None after the last one. A page may be empty and not the last.
+    """
+
+    records: Sequence[dict[str, Any]]
+    last: tuple[str, ...] | None
 
 
-def like_prefix(text: str) -> str:
-    """A LIKE pattern for what begins with ``text``; its own wild cards are literal (correctness C1.4)."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+def find(connection: Any, query: Query, after: tuple[str, ...] | None, size: int) -> Page:
+    """One page of at most ``size`` rows looked at. No row comes twice, none is left out (correctness C1.20)."""
+    level, keys = query.level, query.matching
+    where, parameters = conditions(keys)
+    if after is not None:
+        where.append(_AFTER[level])
+        parameters.extend(after)
+    statement: Composed = _PAGES[level].format(where=SQL(" AND ").join(where) if where else SQL("true"))
+    # Never prepared: a plan that does not know the values would not use the index that suits them.
+    rows = connection.execute(statement, [*parameters, size], prepare=False).fetchall()
+    end = 4 + _KEY_SIZE[level]
+    counts = _patient_counts(connection, query, [row[end] for row in rows])
+    records = []
+    for row in rows:
+        record = _record(level, row[:4], row[end + 1 :])
+        if level is Level.PATIENT and not row[end + 1]:
+            continue
+        if row[end] in counts:
+            _add(record, _OF_PATIENT, counts[row[end]])
+        if matches(record, keys, query.zone):
+            records.append(record)
+    return Page(records, rows[-1][4:end] if len(rows) == size else None)
 
 
-def _narrowed(level: Level, keys: Mapping[str, Key]) -> tuple[Composed, list[Any]]:
-    conditions: list[Any] = [SQL("true")]
-    parameters: list[Any] = []
-    for tag, key in keys.items():
-        values = [value for value in key.values if value]
-        if tag in _UIDS:
-            at, condition = _UIDS[tag]
-            if at <= level:
-                conditions.append(condition)
-                parameters.append(values)
-        elif tag in _EXACT:
-            wild = any(c in value for value in values for c in "*?")
-            if not wild:
-                conditions.append(_EXACT[tag])
-                parameters.append([value.strip(" ") for value in values])
-            elif len(values) == 1 and (fixed := _fixed(values[0].strip(" "))):
-                conditions.append(_PREFIX[tag])
-                parameters.append(like_prefix(fixed))
-        elif tag in _DATES and len(values) == 1:
-            conditions.append(_DATES[tag])
-            parameters.extend(interval(values[0], "DA"))
-        elif tag == _PATIENT_NAME and len(values) == 1 and "=" not in values[0]:
-            if fixed := folded(_fixed(values[0])):
-                conditions.append(_NAME)
-                parameters.append(like_prefix(fixed))
-        elif tag == "00080061" and not any(c in value for value in values for c in "*?"):
-            conditions.append(_MODALITIES)
-            parameters.append([value.strip(" ") for value in values])
-    return _RECORDS[level].format(where=SQL(" AND ").join(conditions)), parameters
+def _patient_counts(connection: Any, query: Query, patient_keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """What the patients of a page have in all, where it is asked for below the patient level."""
+    if query.level is Level.PATIENT or not any(tag in query.keys for tag in _OF_PATIENT):
+        return {}
+    rows = connection.execute(_COUNT_PATIENTS, (list(set(patient_keys)),)).fetchall()
+    return {key: tuple(map(int, counts)) for key, *counts in rows}
 
 
-def _fixed(pattern: str) -> str:
-    """What stands before the first wild card."""
-    return pattern.split("*")[0].split("?")[0]
-
-
-def _record(level: Level, row: tuple[Any, ...]) -> dict[str, Any]:
+def _record(level: Level, levels: Sequence[str | None], computed: Sequence[Any]) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for attributes in row[:4]:
-        record.update(attributes or {})
-    computed = _OF_PATIENT if level is Level.PATIENT else _COMPUTED
-    for (tag, vr), value in zip(computed, row[4:], strict=False):
-        values = value if isinstance(value, list) else [value]
-        record[tag] = {"vr": vr, "Value": [int(one) if vr == "IS" else one for one in values]}
+    for attributes in filter(None, levels):
+        for tag, values in orjson.loads(attributes).items():
+            record[tag] = {"vr": BY_TAG[tag].vr, "Value": values}
+    _add(record, _OF_PATIENT if level is Level.PATIENT else _COMPUTED, computed)
     return record
 
 
-def _add_patient_counts(connection: Any, record: dict[str, Any]) -> None:
-    row = connection.execute(_STUDIES_OF_PATIENT, (record["0020000D"]["Value"][0],)).fetchone()
-    for (tag, vr), value in zip(_OF_PATIENT, row, strict=True):
-        record[tag] = {"vr": vr, "Value": [int(value)]}
+def _add(record: dict[str, Any], tags: Sequence[str], computed: Sequence[Any]) -> None:
+    for tag, value in zip(tags, computed, strict=False):
+        vr = BY_TAG[tag].vr
+        values = value if isinstance(value, list) else [value]
+        record[tag] = {"vr": vr, "Value": [int(one) if vr == "IS" else one for one in values if one is not None]}

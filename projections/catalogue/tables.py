@@ -1,62 +1,75 @@
-"""The catalogue's tables. ``attributes`` hold the level's DICOM JSON; columns are what is searched by index."""
+"""The catalogue's tables. Columns are what is searched by index; ``attributes`` hold the rest, tag to list of values.
+
+Text compares by code point, so that a prefix is a range. ``irregular`` marks the few rows that have more than one value
+where a column holds only one: every condition on a column lets them pass, and the matching rules decide.
+"""
 
 TABLES = """
 CREATE TABLE patient (
-    patient_key text PRIMARY KEY,
+    patient_key text COLLATE "C" PRIMARY KEY,
     patient_id text COLLATE "C",
     patient_name text COLLATE "C",
-    patient_name_groups boolean NOT NULL,
+    patient_name_ideographic text COLLATE "C",
+    patient_name_phonetic text COLLATE "C",
     patient_birth_date text COLLATE "C",
+    irregular boolean NOT NULL,
     patient_attributes jsonb NOT NULL
-);
+) WITH (fillfactor = 90);
 
 CREATE INDEX patient_id_idx ON patient (patient_id);
 CREATE INDEX patient_name_idx ON patient (patient_name);
-CREATE INDEX patient_name_groups_idx ON patient (patient_key) WHERE patient_name_groups;
+CREATE INDEX patient_ideographic_idx ON patient (patient_name_ideographic)
+    WHERE patient_name_ideographic IS NOT NULL;
+CREATE INDEX patient_phonetic_idx ON patient (patient_name_phonetic) WHERE patient_name_phonetic IS NOT NULL;
 CREATE INDEX patient_birth_date_idx ON patient (patient_birth_date);
+CREATE INDEX patient_irregular_idx ON patient (patient_key) WHERE irregular;
 
 CREATE TABLE study (
-    study_instance_uid text PRIMARY KEY,
-    patient_key text NOT NULL,
+    study_instance_uid text COLLATE "C" PRIMARY KEY,
+    patient_key text COLLATE "C" NOT NULL,
     patient_id text COLLATE "C",
     patient_name text COLLATE "C",
-    patient_name_groups boolean NOT NULL,
+    patient_name_ideographic text COLLATE "C",
+    patient_name_phonetic text COLLATE "C",
     patient_birth_date text COLLATE "C",
-    patient_attributes jsonb NOT NULL,
     study_date text COLLATE "C",
     accession_number text COLLATE "C",
+    irregular boolean NOT NULL,
+    patient_attributes jsonb NOT NULL,
     attributes jsonb NOT NULL,
-    number_of_series integer NOT NULL DEFAULT 0,
-    number_of_instances integer NOT NULL DEFAULT 0,
-    modalities text[] NOT NULL DEFAULT '{}',
-    sop_classes text[] NOT NULL DEFAULT '{}'
-);
+    number_of_series integer NOT NULL,
+    number_of_instances integer NOT NULL,
+    modalities text[] NOT NULL,
+    sop_classes text[] NOT NULL
+) WITH (fillfactor = 80);
 
 CREATE INDEX study_patient_key_idx ON study (patient_key);
 CREATE INDEX study_patient_id_idx ON study (patient_id);
 CREATE INDEX study_patient_name_idx ON study (patient_name);
-CREATE INDEX study_patient_name_groups_idx ON study (study_instance_uid) WHERE patient_name_groups;
+CREATE INDEX study_ideographic_idx ON study (patient_name_ideographic) WHERE patient_name_ideographic IS NOT NULL;
+CREATE INDEX study_phonetic_idx ON study (patient_name_phonetic) WHERE patient_name_phonetic IS NOT NULL;
 CREATE INDEX study_birth_date_idx ON study (patient_birth_date);
 CREATE INDEX study_date_idx ON study (study_date);
 CREATE INDEX study_accession_idx ON study (accession_number);
+CREATE INDEX study_irregular_idx ON study (study_instance_uid) WHERE irregular;
 
 CREATE TABLE series (
-    study_instance_uid text NOT NULL,
-    series_instance_uid text NOT NULL,
-    modality text,
+    study_instance_uid text COLLATE "C" NOT NULL,
+    series_instance_uid text COLLATE "C" NOT NULL,
+    modality text COLLATE "C",
     attributes jsonb NOT NULL,
-    number_of_instances integer NOT NULL DEFAULT 0,
-    sop_classes text[] NOT NULL DEFAULT '{}',
+    number_of_instances integer NOT NULL,
+    sop_classes text[] NOT NULL,
     PRIMARY KEY (study_instance_uid, series_instance_uid)
-);
+) WITH (fillfactor = 80);
 
 CREATE INDEX series_uid_idx ON series (series_instance_uid);
 
 CREATE TABLE instance (
-    sop_instance_uid text PRIMARY KEY,
-    study_instance_uid text NOT NULL,
-    series_instance_uid text NOT NULL,
-    sop_class_uid text NOT NULL,
+    sop_instance_uid text COLLATE "C" PRIMARY KEY,
+    study_instance_uid text COLLATE "C" NOT NULL,
+    series_instance_uid text COLLATE "C" NOT NULL,
+    sop_class_uid text COLLATE "C" NOT NULL,
     instance_number bigint,
     digest text NOT NULL,
     size bigint NOT NULL,
@@ -64,8 +77,8 @@ CREATE TABLE instance (
     transfer_syntax_uid text NOT NULL,
     storage text NOT NULL,
     path text NOT NULL,
-    attributes jsonb NOT NULL
+    attributes json NOT NULL
 );
 
-CREATE INDEX instance_series_idx ON instance (study_instance_uid, series_instance_uid) INCLUDE (sop_class_uid);
+CREATE INDEX instance_series_idx ON instance (study_instance_uid, series_instance_uid, sop_instance_uid);
 """
