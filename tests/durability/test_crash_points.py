@@ -20,17 +20,18 @@ from tests.durability.site import Outcome, Site, Writer
 from tests.durability.writer import store
 
 _ERRORS = {
-    "openat": "EMFILE",
-    "writev": "ENOSPC",
-    "write": "EIO",
-    "fsync": "EIO",
-    "close": "EIO",
-    "mkdirat": "ENOSPC",
-    "renameat2": "ENOSPC",
-    "rename": "EIO",
-    "renameat": "EIO",
-    "unlinkat": "EIO",
-    "sendto": "ECONNRESET",
+    "receiver": {
+        "openat": "EMFILE",
+        "writev": "ENOSPC",
+        "write": "EIO",
+        "fsync": "EIO",
+        "close": "EIO",
+        "mkdirat": "ENOSPC",
+        "renameat2": "ENOSPC",
+        "renameat": "EIO",
+        "unlinkat": "EIO",
+    },
+    "log": {"recvfrom": "ECONNRESET"},
 }
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(900)]
 
@@ -112,8 +113,8 @@ def trial(request: pytest.FixtureRequest, images: Path) -> Iterator[Trial]:
         site.remove()
 
 
-def discovered(trial: Trial, trace: Path) -> list[tuple[str, str, int]]:
-    """Every thread, name and number of a system call with an effect in one whole round."""
+def discovered(trial: Trial, trace: Path, *more: str) -> list[tuple[str, str, int]]:
+    """Every thread, name and number of a system call with an effect, and of some more, in one whole round."""
     objects, threads = trial.prepare()
     with traced(threads, trace) as calls:
         outcome = trial.writer.go()
@@ -125,7 +126,7 @@ def discovered(trial: Trial, trace: Path) -> list[tuple[str, str, int]]:
     return [
         (thread, name, number)
         for (thread, name), found in sorted(calls.items())
-        if name in EFFECTS
+        if name in EFFECTS or name in more
         for number in range(1, found + 1)
     ]
 
@@ -164,18 +165,20 @@ def test_the_checker_sees_a_broken_store_path(trial: Trial, mutant: str, fault: 
     assert trial.check(objects, outcome) != []
 
 
-def test_F10_F11_F13_an_error_at_every_system_call_is_refused_and_leaves_nothing(trial: Trial, tmp_path: Path) -> None:
-    points = [(name, number) for thread, name, number in discovered(trial, tmp_path / "trace") if thread == "receiver"]
+def test_F10_F11_F13_F22_an_error_at_every_system_call_is_refused_and_leaves_nothing(
+    trial: Trial, tmp_path: Path
+) -> None:
+    points = discovered(trial, tmp_path / "trace", "recvfrom")
     broken: list[str] = []
     refused = 0
-    for name, number in points:
-        if (error := _ERRORS.get(name)) is None:
+    for thread, name, number in points:
+        if (error := _ERRORS[thread].get(name)) is None:
             continue
         objects, threads = trial.prepare()
-        with injected(threads["receiver"], name, f"error={error}", str(number)):
+        with injected(threads[thread], name, f"error={error}", str(number)):
             outcome = trial.writer.go()
         refused += len(outcome.refused)
-        where = f"{name} {number} {error}"
+        where = f"{thread} {name} {number} {error}"
         if not outcome.finished:
             broken.append(f"{where}: the process ended with {outcome.ended}")
         if name != "unlinkat" and trial.site.temp_files():

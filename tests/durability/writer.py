@@ -7,6 +7,7 @@ says which threads it has, waits for one byte, stores, and says what was acknowl
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 import sys
@@ -113,6 +114,7 @@ def _mutate(mutant: str) -> None:
 
 def main() -> None:
     """Fork a child for each order, say how it ended."""
+    logging.getLogger("annals").addHandler(logging.NullHandler())
     while line := _line():
         pid = os.fork()
         if not pid:
