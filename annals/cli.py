@@ -36,7 +36,10 @@ def serve(
     role: Annotated[str, typer.Option(help="Run one role only: dimse, reader or web.")] = "",
 ) -> None:
     """Run the archive in the foreground."""
-    raise typer.Exit(commands.serve(_settings(cfg, data), role, cfg))
+    # Only here: what serving needs takes a second to import, which every other command would wait for.
+    from annals import serving
+
+    raise typer.Exit(serving.serve(_settings(cfg, data), role, cfg))
 
 
 @device.command("add")

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import migrations
 from adapters.files.failpoints import failpoints
-from adapters.files.storage import Storage
-from adapters.files.storages import StoredFiles
 from adapters.log.log import EventLog
 from adapters.postgres.database import Database
 from adapters.postgres.embedded import EmbeddedPostgres
@@ -24,6 +23,9 @@ from processes.receive import Receiver
 from projections.catalogue import CATALOGUE
 from projections.devices import DEVICES
 from projections.engine import Reader, ReadModel
+
+if TYPE_CHECKING:
+    from adapters.files.storages import StoredFiles
 
 FACTS = (*instance.FACTS, *device.FACTS, *association.FACTS)
 PROJECTIONS = (CATALOGUE, DEVICES)
@@ -83,6 +85,8 @@ class Archive:
         """The storages."""
         # Only here: the indexer brings pydicom and numpy, half a second that no command but serving needs.
         from adapters.dicom.index import Indexer
+        from adapters.files.storage import Storage
+        from adapters.files.storages import StoredFiles
 
         failpoint = failpoints(environment)
         storage = Storage.open(self.settings.storage_root, DEFAULT_STORAGE, self.limits, failpoint)

@@ -59,11 +59,6 @@ class Tally:
             self.failed += 1
             self.failed_uids.append(sop_instance_uid)
 
-    def fail_rest(self, rest: Sequence[str]) -> None:
-        """Count instances that were never sent as failed."""
-        for sop_instance_uid in rest:
-            self.count(0xA702, sop_instance_uid)
-
     def ended(self, *, cancelled: bool = False) -> Ended:
         """The final status (correctness C3.3)."""
         if cancelled:
