@@ -1,0 +1,1 @@
+"""Measures Annals beside its peers: ``python -m bench``, or ``make bench``."""

@@ -1,0 +1,91 @@
+"""The command: which parts, how long, where the table goes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bench import receive, retrieve
+from bench.objects import Uids
+from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, Peer, Sink, Storescp
+from bench.table import Row, rendered
+
+Report = Callable[[Sequence[Row]], None]
+PARTS = ("retrieve", "receive", "huge")
+
+
+def main() -> int:
+    """Run the parts that are asked for, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, objects and studies: some five minutes")
+    parser.add_argument("--only", metavar="PART", action="append", choices=PARTS, help=f"one of {', '.join(PARTS)}")
+    parser.add_argument("--out", type=Path, help="a file that always holds the table as far as it is known")
+    asked = parser.parse_args()
+    sections: dict[str, list[Row]] = {}
+
+    def reporter(title: str) -> Report:
+        def report(rows: Sequence[Row]) -> None:
+            for row in rows[len(sections.get(title, ())) :]:
+                print(row, file=sys.stderr, flush=True)
+            sections[title] = list(rows)
+            if asked.out:
+                asked.out.write_text(rendered(sections.items()), "utf-8")
+
+        return report
+
+    with tempfile.TemporaryDirectory(prefix="annals-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for part in asked.only or PARTS:
+            title, run = _PARTS[part]
+            report = reporter(title)
+            report(run(folder / part, asked.quick, report))
+    print(rendered(sections.items()))
+    return 0
+
+
+@contextmanager
+def _peers(folder: Path, *kinds: Callable[[Path, int], Peer]) -> Iterator[list[Peer]]:
+    with ExitStack() as stack:
+        sink = Sink(folder / "sink")
+        stack.callback(sink.stop)
+        sink.start()
+        peers = []
+        for number, kind in enumerate(kinds):
+            peer = kind(folder / f"peer{number}", sink.port)
+            stack.callback(peer.stop)
+            peers.append(peer.start())
+        yield peers
+
+
+def _storescp(folder: Path, _sink_port: int) -> Peer:
+    return Storescp(folder)
+
+
+def _receive(folder: Path, quick: bool, report: Report) -> list[Row]:
+    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, _storescp, Dcmqrscp) as peers:
+        return receive.measure(peers, folder, quick, Uids(), report)
+
+
+def _huge(folder: Path, _quick: bool, _report: Report) -> list[Row]:
+    with _peers(folder, Annals, Orthanc, _storescp) as peers:
+        return receive.measure_huge(peers, folder, Uids())
+
+
+def _retrieve(folder: Path, quick: bool, report: Report) -> list[Row]:
+    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Dcmqrscp) as peers:
+        return retrieve.measure(peers, folder, quick, Uids(), report)
+
+
+_PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
+    "retrieve": ("Give back", _retrieve),
+    "receive": ("Receive", _receive),
+    "huge": ("Receive one object of 2 GB", _huge),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""The servers that are measured: each in its own process with its own folder, free ports and Nagle off."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+from adapters.postgres.embedded import EmbeddedPostgres
+
+SINK_AE_TITLE = "BENCHSINK"
+POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
+_SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
+_PASSWORD = "bench"
+# Peers that leave Nagle on by default get it off, so that they are compared at their best.
+_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition. Raises :class:`TimeoutError`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        time.sleep(0.005)
+
+
+def program(name: str) -> str:
+    """The path of a program. Raises :class:`FileNotFoundError`."""
+    found = shutil.which(name, path=_SEARCHED)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed: run 'make bench' as an administrator")
+    return found
+
+
+class Peer:
+    """One server: its name in the table, its AE title and its port."""
+
+    name = ""
+    ae_title = ""
+    forks = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+
+    def start(self) -> Peer:
+        """Start; returns when it takes associations."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Stop and wait for the end."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+
+    def processes(self) -> list[int]:
+        """The server's process and its children, the database's apart."""
+        assert self.process
+        return [self.process.pid, *children(self.process.pid)]
+
+    def launch(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        """Run the server's program with its output in a file of its folder."""
+        with (self.folder / "output.log").open("ab") as lines:
+            self.process = subprocess.Popen(
+                command,
+                env=environment or _ENVIRONMENT,
+                stdout=lines,
+                stderr=lines,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+
+    def wait_for(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until the started server is ready. Raises with its last lines when it is not."""
+        assert self.process
+        process = self.process
+        try:
+            until(lambda: ready() or process.poll() is not None, seconds, f"{self.name} is ready")
+        except TimeoutError:
+            self.stop()
+            raise
+        if process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended: {(self.folder / 'output.log').read_text(errors='replace')[-800:]}")
+
+    def echoes(self) -> bool:
+        """Whether it answers C-ECHO."""
+        command = [program("echoscu"), "-q", "-aec", self.ae_title, "127.0.0.1", str(self.port)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+class Annals(Peer):
+    """This archive with its defaults, as ``annals serve`` runs it."""
+
+    name = "Annals"
+    ae_title = "ANNALS"
+
+    def __init__(self, folder: Path, sink_port: int = 0) -> None:
+        super().__init__(folder)
+        self.data = folder / "data"
+        self.http_port = free_port()
+        self._sink_port = sink_port
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "ANNALS_DIMSE__STORE_PORT": str(self.port),
+            "ANNALS_DIMSE__HOST": "127.0.0.1",
+            "ANNALS_HTTP__PORT": str(self.http_port),
+            "ANNALS_HTTP__HOST": "127.0.0.1",
+        }
+
+    @property
+    def dsn(self) -> str:
+        """Its embedded database."""
+        return EmbeddedPostgres(self.data / "postgres").dsn()
+
+    def start(self) -> Peer:
+        """Start; returns when it says that a store would succeed."""
+        first = not self.data.exists()
+        self.launch([sys.executable, "-m", "annals", "serve", "--data", str(self.data)], self._environment)
+        self.wait_for(self._ready)
+        if first and self._sink_port:
+            self.command("device", "add", SINK_AE_TITLE, "127.0.0.1", str(self._sink_port))
+        return self
+
+    def command(self, *arguments: str) -> str:
+        """What a command of the command line prints."""
+        command = [sys.executable, "-m", "annals", *arguments, "--data", str(self.data)]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"annals {arguments[0]}: {done.stderr[-400:]}")
+        return done.stdout
+
+    def receivers(self) -> list[int]:
+        """The processes that receive."""
+        return [pid for pid in self.processes() if b"\0dimse\0" in _command_line(pid) + b"\0"]
+
+    def _ready(self) -> bool:
+        return _answers(f"http://127.0.0.1:{self.http_port}/health/ready")
+
+
+class Orthanc(Peer):
+    """Debian's Orthanc with its SQLite index; files are synced to disk, its default."""
+
+    name = "Orthanc, SQLite"
+    ae_title = "ORTHANC"
+
+    def __init__(self, folder: Path, sink_port: int = 0) -> None:
+        super().__init__(folder)
+        self._http_port = free_port()
+        self._sink_port = sink_port
+
+    def start(self) -> Peer:
+        """Start; returns when its REST interface answers."""
+        configuration = {
+            "StorageDirectory": str(self.folder / "db"),
+            "IndexDirectory": str(self.folder / "db"),
+            "HttpPort": self._http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "DicomAet": self.ae_title,
+            "DicomPort": self.port,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowMove": True,
+            "DicomModalities": {"sink": [SINK_AE_TITLE, "127.0.0.1", self._sink_port or 104]},
+            **self.index(),
+        }
+        file = self.folder / "orthanc.json"
+        file.write_text(json.dumps(configuration), "utf-8")
+        self.launch([program("Orthanc"), str(file)])
+        self.wait_for(lambda: _answers(f"http://127.0.0.1:{self._http_port}/system") and self.echoes())
+        return self
+
+    def index(self) -> dict[str, object]:
+        """The part of the configuration that chooses the index."""
+        return {"Plugins": []}
+
+
+class OrthancOnPostgres(Orthanc):
+    """Orthanc with its PostgreSQL index, on a PostgreSQL of the same version and settings as Annals' own."""
+
+    name = "Orthanc, PostgreSQL"
+
+    def __init__(self, folder: Path, sink_port: int = 0) -> None:
+        super().__init__(folder, sink_port)
+        # The embedded server keeps its port number, so it gets a loopback address of its own.
+        self._address = ".".join(["127", *(str(random.SystemRandom().randrange(1, 255)) for _ in range(3))])
+        self._server = EmbeddedPostgres(folder / "postgres", settings={"listen_addresses": self._address})
+
+    def index(self) -> dict[str, object]:
+        """Start the database and name it."""
+        self._server.start()
+        rules = self._server.data / "pg_hba.conf"
+        rules.write_text(rules.read_text("ascii") + "host all all 127.0.0.0/8 scram-sha-256\n", "ascii")
+        with psycopg.connect(self._server.dsn("postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'orthanc'").fetchone():
+                role = Identifier("orthanc")
+                connection.execute(SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, Literal(_PASSWORD)))
+                connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(role, role))
+            connection.execute("SELECT pg_reload_conf()")
+        return {
+            "Plugins": [str(POSTGRES_PLUGIN)],
+            "PostgreSQL": {
+                "EnableIndex": True,
+                "EnableStorage": False,
+                "Host": self._address,
+                "Port": 5432,
+                "Database": "orthanc",
+                "Username": "orthanc",
+                "Password": _PASSWORD,
+                "EnableSsl": False,
+                "Lock": False,
+            },
+        }
+
+    def stop(self) -> None:
+        """Stop it and its database."""
+        super().stop()
+        self._server.stop()
+
+
+class Storescp(Peer):
+    """DCMTK's storescp, one process an association: keeps files, has no index, syncs nothing."""
+
+    name = "DCMTK storescp"
+    ae_title = "STORESCP"
+    forks = True
+
+    def start(self) -> Peer:
+        """Start; returns when it answers C-ECHO."""
+        kept = self.folder / "kept"
+        kept.mkdir(exist_ok=True)
+        self.launch([program("storescp"), "--fork", *self.options(), "-od", str(kept), str(self.port)])
+        self.wait_for(self.echoes)
+        return self
+
+    def options(self) -> list[str]:
+        """Options of its own."""
+        return ["+B"]
+
+
+class Sink(Storescp):
+    """Where C-MOVE sends to: takes everything, keeps nothing."""
+
+    name = "sink"
+    ae_title = SINK_AE_TITLE
+
+    def options(self) -> list[str]:
+        """Throw away what comes."""
+        return ["--ignore"]
+
+
+class Dcmqrscp(Peer):
+    """DCMTK's dcmqrscp, one process an association: keeps files and a flat index file, syncs nothing."""
+
+    name = "DCMTK dcmqrscp"
+    ae_title = "DCMQR"
+    forks = True
+
+    def __init__(self, folder: Path, sink_port: int = 0) -> None:
+        super().__init__(folder)
+        self._sink_port = sink_port
+
+    def start(self) -> Peer:
+        """Start; returns when it answers C-ECHO."""
+        kept = self.folder / "kept"
+        kept.mkdir(exist_ok=True)
+        file = self.folder / "dcmqrscp.cfg"
+        file.write_text(
+            f"NetworkTCPPort = {self.port}\nMaxPDUSize = 131072\nMaxAssociations = 32\n"
+            f"HostTable BEGIN\nsink = ({SINK_AE_TITLE}, 127.0.0.1, {self._sink_port or 104})\nHostTable END\n"
+            "VendorTable BEGIN\nVendorTable END\n"
+            f"AETable BEGIN\n{self.ae_title} {kept} RW (10000, 64gb) ANY\nAETable END\n",
+            "ascii",
+        )
+        self.launch([program("dcmqrscp"), "-c", str(file)])
+        self.wait_for(self.echoes)
+        return self
+
+
+def children(pid: int) -> list[int]:
+    """All descendants of a process, PostgreSQL's apart."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text("ascii").split():
+                if b"postgres" not in _command_line(int(child)).split(b"\0")[0]:
+                    found += [int(child), *children(int(child))]
+    return found
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.HTTPError, OSError):
+        return False
