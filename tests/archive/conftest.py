@@ -112,8 +112,14 @@ class Archive:
         self, tool: str, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """A DCMTK client called on this archive, with one address before ``arguments``."""
+        return self.dcmtk_to(tool, self.port, *arguments, environment=environment)
+
+    def dcmtk_to(
+        self, tool: str, port: int, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """A DCMTK client called on a port of this machine."""
         return subprocess.run(
-            [tool, "-aec", "ANNALS", "127.0.0.1", str(self.port), *arguments],
+            [tool, "-aec", "ANNALS", "127.0.0.1", str(port), *arguments],
             env={**os.environ, "TCP_NODELAY": "1", **(environment or {})},
             capture_output=True,
             text=True,
