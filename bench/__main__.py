@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import receive, retrieve
+from bench import find, lag, receive, replay, retrieve, starts
 from bench.objects import Uids
-from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, Peer, Sink, Storescp
+from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, OrthancWithoutNagle, Peer, Sink, Storescp
 from bench.table import Row, rendered
 
 Report = Callable[[Sequence[Row]], None]
-PARTS = ("retrieve", "receive", "huge")
+PARTS = ("receive", "huge", "retrieve", "find", "replay", "lag", "starts")
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _storescp(folder: Path, _sink_port: int) -> Peer:
 
 
 def _receive(folder: Path, quick: bool, report: Report) -> list[Row]:
-    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, _storescp, Dcmqrscp) as peers:
+    with _peers(folder, Annals, Orthanc, OrthancWithoutNagle, OrthancOnPostgres, _storescp, Dcmqrscp) as peers:
         return receive.measure(peers, folder, quick, Uids(), report)
 
 
@@ -77,14 +77,26 @@ def _huge(folder: Path, _quick: bool, _report: Report) -> list[Row]:
 
 
 def _retrieve(folder: Path, quick: bool, report: Report) -> list[Row]:
-    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Dcmqrscp) as peers:
+    with _peers(folder, Annals, Orthanc, OrthancWithoutNagle, OrthancOnPostgres, Dcmqrscp) as peers:
         return retrieve.measure(peers, folder, quick, Uids(), report)
 
 
+def _lag(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return lag.measure(folder, quick, Uids(), report)
+
+
+def _starts(folder: Path, quick: bool, _report: Report) -> list[Row]:
+    return starts.measure(folder, quick)
+
+
 _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
-    "retrieve": ("Give back", _retrieve),
     "receive": ("Receive", _receive),
     "huge": ("Receive one object of 2 GB", _huge),
+    "retrieve": ("Give back", _retrieve),
+    "find": ("Find", find.measure),
+    "replay": ("Rebuild", replay.measure),
+    "lag": ("Lag", _lag),
+    "starts": ("Start", _starts),
 }
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -111,9 +111,9 @@ def _encoded(shape: Shape) -> bytes:
     data_set = Dataset()
     data_set.file_meta = FileMetaDataset()
     data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID = shape.sop_class_uid
-    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID = _INSTANCE
-    data_set.SeriesInstanceUID, data_set.StudyInstanceUID = _SERIES, _STUDY
+    data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID = UID(shape.sop_class_uid)
+    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID = UID(_INSTANCE)
+    data_set.SeriesInstanceUID, data_set.StudyInstanceUID = UID(_SERIES), UID(_STUDY)
     data_set.PatientName, data_set.PatientID = "Bench^Subject", _STUDY[-12:]
     data_set.PatientBirthDate, data_set.PatientSex = "19700101", "O"
     data_set.StudyDate, data_set.StudyTime, data_set.AccessionNumber = "20260102", "101112", "A0001"

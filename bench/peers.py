@@ -1,4 +1,4 @@
-"""The servers that are measured: each in its own process with its own folder, free ports and Nagle off."""
+"""The servers that are measured: each in its own process with its own folder, free ports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
@@ -26,8 +27,8 @@ SINK_AE_TITLE = "BENCHSINK"
 POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
 _SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
 _PASSWORD = "bench"
-# Peers that leave Nagle on by default get it off, so that they are compared at their best.
-_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+# DCMTK's tools and Orthanc read it: unset, Nagle's algorithm stays on (DCMTK's envvars.txt since 3.6.2).
+AS_IT_COMES = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
 
 
 def free_port() -> int:
@@ -60,6 +61,7 @@ class Peer:
     name = ""
     ae_title = ""
     forks = False
+    at_once = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,7 +94,7 @@ class Peer:
         with (self.folder / "output.log").open("ab") as lines:
             self.process = subprocess.Popen(
                 command,
-                env=environment or _ENVIRONMENT,
+                env={**AS_IT_COMES, **(environment or {})},
                 stdout=lines,
                 stderr=lines,
                 stdin=subprocess.DEVNULL,
@@ -129,8 +131,7 @@ class Annals(Peer):
         self.data = folder / "data"
         self.http_port = free_port()
         self._sink_port = sink_port
-        self._environment = {
-            **os.environ,
+        self._settings = {
             "PYTHONPATH": str(Path(__file__).parent.parent),
             "ANNALS_DIMSE__STORE_PORT": str(self.port),
             "ANNALS_DIMSE__HOST": "127.0.0.1",
@@ -146,7 +147,7 @@ class Annals(Peer):
     def start(self) -> Peer:
         """Start; returns when it says that a store would succeed."""
         first = not self.data.exists()
-        self.launch([sys.executable, "-m", "annals", "serve", "--data", str(self.data)], self._environment)
+        self.launch([sys.executable, "-m", "annals", "serve", "--data", str(self.data)], self._settings)
         self.wait_for(self._ready)
         if first and self._sink_port:
             self.command("device", "add", SINK_AE_TITLE, "127.0.0.1", str(self._sink_port))
@@ -155,7 +156,9 @@ class Annals(Peer):
     def command(self, *arguments: str) -> str:
         """What a command of the command line prints."""
         command = [sys.executable, "-m", "annals", *arguments, "--data", str(self.data)]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env={**AS_IT_COMES, **self._settings}, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"annals {arguments[0]}: {done.stderr[-400:]}")
         return done.stdout
@@ -173,6 +176,7 @@ class Orthanc(Peer):
 
     name = "Orthanc, SQLite"
     ae_title = "ORTHANC"
+    environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self, folder: Path, sink_port: int = 0) -> None:
         super().__init__(folder)
@@ -197,13 +201,20 @@ class Orthanc(Peer):
         }
         file = self.folder / "orthanc.json"
         file.write_text(json.dumps(configuration), "utf-8")
-        self.launch([program("Orthanc"), str(file)])
+        self.launch([program("Orthanc"), str(file)], self.environment)
         self.wait_for(lambda: _answers(f"http://127.0.0.1:{self._http_port}/system") and self.echoes())
         return self
 
     def index(self) -> dict[str, object]:
         """The part of the configuration that chooses the index."""
         return {"Plugins": []}
+
+
+class OrthancWithoutNagle(Orthanc):
+    """Orthanc whose administrator has set TCP_NODELAY=1 for it."""
+
+    name = "Orthanc, SQLite, TCP_NODELAY=1"
+    environment: ClassVar[dict[str, str]] = {"TCP_NODELAY": "1"}
 
 
 class OrthancOnPostgres(Orthanc):
@@ -286,6 +297,8 @@ class Dcmqrscp(Peer):
     name = "DCMTK dcmqrscp"
     ae_title = "DCMQR"
     forks = True
+    # Version 3.6.7 has refused objects when several associations came at once.
+    at_once = False
 
     def __init__(self, folder: Path, sink_port: int = 0) -> None:
         super().__init__(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.objects import CT, HUGE, SMALL, Batch, Shape, Uids
-from bench.peers import Annals, Peer, program
+from bench.peers import AS_IT_COMES, Annals, Peer, program
 from bench.table import Row, Target, compared
 
 _MIB = 2**20
@@ -52,20 +53,21 @@ def measure(
 ) -> list[Row]:
     """One set of rows a load; the first peer is ours. The order turns with every round."""
     rows: list[Row] = []
-    ours, *others = peers
     for number, load in enumerate(loads(quick)):
+        taking = [peer for peer in peers if peer.at_once or (load.associations == 1 and load.shape is CT)]
+        ours, *others = taking
         size = load.objects // load.associations
         batches = [
             Batch(folder / f"load{number}-{association}", load.shape, size, uids)
             for association in range(load.associations)
         ]
-        rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
+        rates: dict[str, list[float]] = {peer.name: [] for peer in taking}
         for turn in range(2 if quick else 3):
             for batch in batches:
                 batch.renew()
-            for peer in (*peers[turn % len(peers) :], *peers[: turn % len(peers)]):
+            for peer in (*taking[turn % len(taking) :], *taking[: turn % len(taking)]):
                 os.sync()
-                rates[peer.name].append(size * load.associations / send(peer, batches, load.nagle))
+                rates[peer.name].append(_rate(peer, batches, load, fails=peer is not ours))
         rows += [
             compared(
                 str(load),
@@ -83,9 +85,20 @@ def measure(
     return rows
 
 
+def _rate(peer: Peer, batches: Sequence[Batch], load: Load, *, fails: bool) -> float:
+    """Objects a second; not a number where a peer (never ours) refused some."""
+    try:
+        seconds = send(peer, batches, load.nagle)
+    except RuntimeError:
+        if not fails:
+            raise
+        return math.nan
+    return sum(batch.size for batch in batches) / seconds
+
+
 def send(peer: Peer, batches: Sequence[Batch], nagle: bool = False) -> float:
     """Send each batch over an association of its own, all at once; the seconds until the last one has ended."""
-    environment = {**os.environ, "TCP_NODELAY": "0" if nagle else "1"}
+    environment = {**AS_IT_COMES} if nagle else {**AS_IT_COMES, "TCP_NODELAY": "1"}
     began = time.monotonic()
     clients = [
         subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -50,7 +51,7 @@ class Row:
             f"{figure(self.ours)} {self.unit}",
             self.peer or "-",
             "-" if self.theirs is None else f"{figure(self.theirs)} {self.unit}",
-            "-" if self.ratio is None else f"{self.ratio:.2f}",
+            "-" if self.ratio is None or math.isnan(self.ratio) else f"{self.ratio:.2f}",
             str(aimed) if aimed else "-",
             ("yes" if aimed.met(compared) else "**no**") if aimed else "-",
         )
@@ -62,11 +63,15 @@ def compared(
 ) -> Row:
     """A row of rounds: medians of both, and the median of the ratios of each round."""
     ratios = [mine / yours for mine, yours in zip(ours, theirs, strict=True)]
+    if any(map(math.isnan, theirs)):
+        return Row(what, unit, median(ours), peer, math.nan, math.nan)
     return Row(what, unit, median(ours), peer, median(theirs), median(ratios), target)
 
 
 def figure(value: float) -> str:
-    """A number with three digits that matter."""
+    """A number with three digits that matter; not a number is a peer that failed."""
+    if math.isnan(value):
+        return "failed:"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
