@@ -128,6 +128,9 @@ class Association:
             raise
         if command.has_data_set:
             self._data_set_context = first
+        if command.field != C_CANCEL_RQ and not command.field & RESPONSE:
+            # Many peers number every request 1: a cancel holds for the request before it, not for this one.
+            self._cancelled.discard(command.message_id)
         return first, command
 
     def read_data_set(self, sink: Callable[[memoryview], None]) -> int:

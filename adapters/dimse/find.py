@@ -9,8 +9,9 @@ from typing import Any
 from adapters.dimse.answers import CANCELLED, PENDING, PENDING_WITH_UNSUPPORTED_KEYS, SUCCESS, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
+from adapters.dimse.encoding import RecordEncoder
 from adapters.dimse.errors import AssociationEnded
-from adapters.dimse.identifier import IdentifierReader, encode_record
+from adapters.dimse.identifier import IdentifierReader
 from adapters.dimse.presentation import PATIENT_ROOT_FIND
 from domain.attributes import Level
 from domain.limits import Limits
@@ -21,6 +22,7 @@ from domain.matching import (
     SPECIFIC_CHARACTER_SET,
     Key,
     Query,
+    is_private_creator,
     query,
 )
 from processes.find import Finder
@@ -36,6 +38,7 @@ class FindService:
         self._ae_title = ae_title
         self._limits = limits
         self._identifiers = IdentifierReader(limits)
+        self._encoder = RecordEncoder()
 
     def __call__(self, association: Association, context_id: int, request: Command) -> None:
         """Answer one request."""
@@ -69,19 +72,21 @@ class FindService:
         pending: int,
     ) -> bool:
         """Answer with a page of records; whether more is wanted: a cancel is seen before each answer (C1.19)."""
-        transfer_syntax = association.contexts[context_id].transfer_syntax
+        syntax = association.contexts[context_id].transfer_syntax
+        character_sets = asked.keys[SPECIFIC_CHARACTER_SET].values if SPECIFIC_CHARACTER_SET in asked.keys else ()
         for record in page:
             if association.is_cancelled(request.message_id):
                 return False
-            association.send(
-                context_id, request.response(pending), encode_record(self._answer(asked, record), transfer_syntax)
-            )
+            answer = self._encoder.encode(self._answer(asked, record), syntax, character_sets)
+            association.send(context_id, request.response(pending), answer)
         return not association.is_cancelled(request.message_id)
 
     def _answer(self, asked: Query, record: Mapping[str, Any]) -> dict[str, Any]:
         """The requested keys and only those; zero length where there is no value (correctness C1.17)."""
         answer: dict[str, Any] = {
-            tag: _requested(key, record.get(tag)) for tag, key in asked.keys.items() if tag != SPECIFIC_CHARACTER_SET
+            tag: _requested(tag, key, record.get(tag))
+            for tag, key in asked.keys.items()
+            if tag != SPECIFIC_CHARACTER_SET
         }
         answer[QUERY_RETRIEVE_LEVEL] = {"vr": "CS", "Value": [asked.level.name]}
         answer[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [self._ae_title]}
@@ -90,14 +95,18 @@ class FindService:
         return answer
 
 
-def _requested(key: Key, element: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _requested(tag: str, key: Key, element: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if is_private_creator(tag):
+        return {"vr": key.vr, "Value": list(key.values)}
     if element is None:
-        return {"vr": key.vr, "Value": []}
+        return {"vr": key.vr}
     if key.vr == "SQ" and key.item:
         items = element.get("Value") or []
         return {
             "vr": "SQ",
-            "Value": [{tag: _requested(inner, item.get(tag)) for tag, inner in key.item.items()} for item in items],
+            "Value": [
+                {tag: _requested(tag, inner, item.get(tag)) for tag, inner in key.item.items()} for item in items
+            ],
         }
     return element
 

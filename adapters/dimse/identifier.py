@@ -1,30 +1,33 @@
-"""Identifiers of C-FIND, C-MOVE and C-GET: bytes to keys, records to bytes."""
+"""Identifiers of C-FIND, C-MOVE and C-GET: bytes to keys."""
 
 from __future__ import annotations
 
 import io
+import struct
 import zlib
-from collections.abc import Mapping
-from typing import Any
 
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_dataset
-from pydicom.sequence import Sequence as DicomSequence
 
 from adapters.dicom.scan import Scanner
 from adapters.dicom.syntaxes import encoding_of
+from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetReader, CharacterSets, clean, decode
+from domain.attributes import BY_TAG
 from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.matching import Key
-from domain.person_name import GROUPS
 
 _IMPLICIT = "1.2.840.10008.1.2"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_UTF_8 = "ISO_IR 192"
+_CHARACTER_SET = 0x00080005
+_FIRST_TAG = 0x00080000
+_STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+_ASCII_VRS = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"))
+_SINGLE_VRS = frozenset(("LT", "ST", "UT", "UR"))
 
 
 class IdentifierReader:
@@ -33,6 +36,7 @@ class IdentifierReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._scanner = Scanner((), limits)
+        self._sets = CharacterSetReader()
 
     def keys(self, encoded: bytes, transfer_syntax: str) -> dict[str, Key]:
         """The keys by tag; group lengths are left out. Raises :class:`Refused` (C000) for what cannot be read."""
@@ -44,8 +48,8 @@ class IdentifierReader:
         )
         try:
             data_set = read_dataset(io.BytesIO(encoded), transfer_syntax == _IMPLICIT, transfer_syntax != _BIG_ENDIAN)
-            data_set.decode()
-            return _keys(data_set)
+            order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
+            return _Keys(self._sets, order).of(data_set, self._sets.default)
         except Refused:
             raise
         except Exception as error:
@@ -65,71 +69,62 @@ class IdentifierReader:
         return inflated
 
 
-def encode_record(record: Mapping[str, Any], transfer_syntax: str) -> bytes:
-    """A record (tag to DICOM JSON element) as a data set; says UTF-8 whenever something is not ASCII."""
-    data_set = _data_set(record)
-    if not _is_ascii(record):
-        data_set.SpecificCharacterSet = _UTF_8
-    target = DicomBytesIO()
-    target.is_implicit_VR = transfer_syntax == _IMPLICIT
-    target.is_little_endian = transfer_syntax != _BIG_ENDIAN
-    write_dataset(target, data_set)
-    encoded = target.getvalue()
-    if transfer_syntax == _DEFLATED:
-        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        encoded = deflater.compress(encoded) + deflater.flush()
-        encoded += b"\0" * (len(encoded) % 2)
-    return encoded
+class _Keys:
+    """Reads the keys of one identifier. The VR of a known attribute is the model's, whatever it was sent with."""
 
+    def __init__(self, sets: CharacterSetReader, order: str) -> None:
+        self._sets = sets
+        self._order = order
 
-def _keys(data_set: Dataset) -> dict[str, Key]:
-    keys: dict[str, Key] = {}
-    for element in data_set:
-        if element.tag.element == 0:
-            continue
-        tag = f"{element.tag:08X}"
-        if element.VR == "SQ":
-            if len(element.value) > 1:
-                raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"the sequence key ({tag}) has more than one item")
-            keys[tag] = Key("SQ", (), _keys(element.value[0]) if element.value else {})
+    def of(self, data_set: Dataset, sets: CharacterSets) -> dict[str, Key]:
+        declared = data_set.get_item(_CHARACTER_SET) if _CHARACTER_SET in data_set else None
+        if declared is not None and declared.value:
+            sets = self._sets.read(declared.value)
+        return {
+            f"{tag:08X}": self._key(data_set, tag, sets)
+            for tag in sorted(data_set.keys())
+            if tag >= _FIRST_TAG and tag & 0xFFFF
+        }
+
+    def _key(self, data_set: Dataset, tag: int, sets: CharacterSets) -> Key:
+        raw = data_set.get_item(tag)
+        vr = _vr(tag, str(raw.VR or ""))
+        if vr == "SQ" or isinstance(raw.value, list) or str(raw.VR) == "SQ":
+            return self._sequence(data_set, tag, vr, sets)
+        return Key(vr, self._values(vr, raw.value or b"", sets))
+
+    def _sequence(self, data_set: Dataset, tag: int, vr: str, sets: CharacterSets) -> Key:
+        raw = data_set.get_item(tag)
+        if not raw.value:
+            return Key(vr)
+        items = data_set[tag].value
+        if vr != "SQ" or isinstance(items, (bytes, str)):
+            raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"the key ({tag:08X}) has a value of another kind")
+        if len(items) > 1:
+            raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"the sequence key ({tag:08X}) has more than one item")
+        return Key("SQ", (), self.of(items[0], sets) if items else {})
+
+    def _values(self, vr: str, raw: bytes, sets: CharacterSets) -> tuple[str, ...]:
+        if vr in _STRUCTS:
+            size = struct.calcsize(f"={_STRUCTS[vr]}")
+            count = len(raw) // size
+            return tuple(map(str, struct.unpack(f"{self._order}{count}{_STRUCTS[vr]}", raw[: count * size])))
+        if vr in _TEXT_VRS:
+            text = decode(raw, sets, NAME_DELIMITERS if vr == "PN" else TEXT_DELIMITERS)[0]
+        elif vr in _ASCII_VRS:
+            text = raw.decode("latin-1")
         else:
-            keys[tag] = Key(str(element.VR), _texts(element.value))
-    return keys
+            return ()
+        text = text.rstrip("\0 ")
+        if not text:
+            return ()
+        values = [text] if vr in _SINGLE_VRS else text.split("\\")
+        return tuple(clean(value.strip("\0 ")) for value in values)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if value is None or value == "" or isinstance(value, bytes):
-        return ()
-    values = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
-    return tuple(str(one).strip("\0 ") for one in values)
-
-
-def _data_set(record: Mapping[str, Any]) -> Dataset:
-    data_set = Dataset()
-    for tag, element in sorted(record.items()):
-        vr, values = element["vr"], element.get("Value") or []
-        if vr == "SQ":
-            data_set.add_new(int(tag, 16), "SQ", DicomSequence([_data_set(item) for item in values]))
-        else:
-            data_set.add_new(int(tag, 16), vr, _value(vr, values))
-    return data_set
-
-
-def _value(vr: str, values: list[Any]) -> Any:
-    if not values:
-        return None
-    if vr == "PN":
-        texts = ["=".join(name.get(group, "") for group in GROUPS).rstrip("=") if name else "" for name in values]
-    elif vr in ("US", "SS", "UL", "SL", "FL", "FD"):
-        return values if len(values) > 1 else values[0]
-    else:
-        texts = ["" if value is None else str(value) for value in values]
-    return texts if len(texts) > 1 else texts[0]
-
-
-def _is_ascii(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.isascii()
-    if isinstance(value, Mapping):
-        return all(_is_ascii(inner) for inner in value.values())
-    return all(_is_ascii(inner) for inner in value) if isinstance(value, list) else True
+def _vr(tag: int, sent: str) -> str:
+    if known := BY_TAG.get(f"{tag:08X}"):
+        return known.vr
+    if sent and sent != "UN":
+        return sent
+    return str(DicomDictionary.get(tag, ("UN",))[0]).partition(" ")[0] or "UN"
