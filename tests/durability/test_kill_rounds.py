@@ -1,0 +1,70 @@
+"""``kill -9`` of any process of a running archive while four associations send (P1, P2, P15)."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive.conftest import until
+from tests.durability.whole import WholeArchive, more_acknowledged, no_process_left, sending
+
+_ROUNDS, _ROUNDS_OF_A_SOAK = 10, 100
+_KINDS = ("supervisor", "dimse", "reader", "web", "postmaster", "postgres")
+_ACKNOWLEDGED_A_ROUND = 5
+_SENT_BEFORE_MAX = 10
+_STUDIES_EVERY = 10
+
+pytestmark = [pytest.mark.durability, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture
+def whole() -> Iterator[WholeArchive]:
+    folder = Path(tempfile.mkdtemp(prefix="annals-kills-"))
+    folder.chmod(0o755)
+    archive = WholeArchive(folder, folder / "data")
+    try:
+        yield archive
+    finally:
+        archive.kill()
+        shutil.rmtree(folder)
+
+
+def _living(whole: WholeArchive, kind: str) -> list[int]:
+    """The processes of a kind, once it is back from an earlier kill."""
+    until(lambda: kind in whole.members(), 30, f"there is a {kind} to kill")
+    return whole.members()[kind]
+
+
+def test_P1_P2_what_was_acknowledged_outlives_every_kill(
+    whole: WholeArchive, seeded: random.Random, soak: bool
+) -> None:
+    rounds = _ROUNDS_OF_A_SOAK if soak else _ROUNDS
+    kinds = [_KINDS[number % len(_KINDS)] for number in range(rounds)]
+    seeded.shuffle(kinds)
+    whole.start()
+    with sending(whole) as senders:
+        for number, kind in enumerate(kinds, 1):
+            more_acknowledged(senders, seeded.randint(1, _SENT_BEFORE_MAX))
+            os.kill(seeded.choice(_living(whole, kind)), signal.SIGKILL)
+            if kind == "supervisor":
+                assert whole.process
+                whole.process.wait()
+                whole.start()
+            more_acknowledged(senders, _ACKNOWLEDGED_A_ROUND)
+            if number % _STUDIES_EVERY == 0:
+                for sender in senders:
+                    sender.next_study()
+    acknowledged = [one for sender in senders for one in sender.acknowledged]
+    until(whole.ready, 60, "ready again after the last kill")
+    print(f"{rounds} kills, {len(acknowledged)} acknowledged, {sum(len(s.refusals) for s in senders)} refused")
+    assert whole.broken_promises(acknowledged) == []
+    assert whole.stop() == 0
+    until(lambda: no_process_left(whole), 30, "no process of the archive is left")
+    assert [path for path in (whole.data / "storage").glob(".incoming/*/*") if path.name != "lease"] == []

@@ -1,0 +1,135 @@
+"""A whole archive and what its users must still get from it after a crash."""
+
+from __future__ import annotations
+
+import re
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from adapters.dicom.part10 import read_file_header
+from adapters.postgres.embedded import EmbeddedPostgres
+from annals import compose
+from annals.settings import load
+from tests.archive.conftest import Archive, until
+from tests.durability import checker, machine
+from tests.durability.objects import Sent
+from tests.durability.senders import Sender
+
+SENDERS = 4
+SIZE = 20_000
+_FOUND = re.compile(r"\(0008,0018\) UI \[([0-9.]+)")
+_PROGRESS_SECONDS = 90.0
+
+
+class WholeArchive(Archive):
+    """An archive that may be killed at any time, and leaves no process in the end."""
+
+    def __init__(self, folder: Path, data: Path, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(data, settings)
+        self.lines = folder / "archive.log"
+        self._settings = dict(settings or {})
+
+    @property
+    def database(self) -> Path:
+        """The embedded database's folder."""
+        return self.data / "postgres"
+
+    def members(self) -> dict[str, list[int]]:
+        """Its processes by what they are."""
+        assert self.process
+        kinds: dict[str, list[int]] = {"supervisor": [self.process.pid]}
+        for pid in machine.children(self.process.pid):
+            command: list[bytes] = []
+            with suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"--role" in command:
+                kinds.setdefault(command[command.index(b"--role") + 1].decode(), []).append(pid)
+        if server := machine.postmaster(self.database):
+            kinds["postmaster"] = [server]
+            kinds["postgres"] = machine.children(server)
+        return {kind: pids for kind, pids in kinds.items() if pids}
+
+    def kill(self) -> None:
+        """Every process at once, as the power takes them."""
+        if self.process:
+            with_supervisor = [self.process.pid, *machine.children(self.process.pid), *self.processes()]
+            self.process.send_signal(signal.SIGSTOP)
+            machine.kill_all(with_supervisor)
+            self.process.wait()
+        machine.kill_database(self.database)
+        machine.kill_all(self.processes())
+
+    def broken_promises(self, acknowledged: Sequence[Sent], after: int = 0) -> list[str]:
+        """P1, P2, P6: by the log, the files and the read model, then by C-FIND and C-GET."""
+        environment = {"ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576", **self._settings}
+        settings, _ = load(None, environment, data=self.data)
+        with compose.archive(settings, EmbeddedPostgres(self.database).dsn(), connections=4) as archive:
+            files = archive.files({})
+            broken = checker.broken_promises(archive, files, acknowledged, after)
+            files.close()
+        by_study: dict[str, list[Sent]] = {}
+        for one in acknowledged:
+            by_study.setdefault(one.study, []).append(one)
+        for study, objects in by_study.items():
+            found = self.found(study)
+            broken += [f"{one.instance} is not found by C-FIND" for one in objects if one.instance not in found]
+            given = self.given(study)
+            broken += [
+                f"{one.instance} is not what was sent, by C-GET"
+                for one in objects
+                if given.get(one.instance) != one.data_set()
+            ]
+        return broken
+
+    def head(self) -> int:
+        """The newest position of its log."""
+        with compose.archive(load(None, {}, data=self.data)[0], EmbeddedPostgres(self.database).dsn()) as archive:
+            return archive.log.head()
+
+    def found(self, study: str) -> set[str]:
+        """The instances of a study, by C-FIND."""
+        keys = ("QueryRetrieveLevel=IMAGE", f"StudyInstanceUID={study}", f"SeriesInstanceUID={study}.1")
+        asked = [part for key in (*keys, "SOPInstanceUID") for part in ("-k", key)]
+        said = self.dcmtk("findscu", "-v", "-S", *asked)
+        assert said.returncode == 0, said.stdout + said.stderr
+        return set(_FOUND.findall(said.stdout + said.stderr))
+
+    def given(self, study: str) -> dict[str, bytes]:
+        """The data sets of a study, by C-GET."""
+        with tempfile.TemporaryDirectory() as folder:
+            asked = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
+            said = self.dcmtk("getscu", "-S", "+B", "-od", folder, *asked)
+            assert said.returncode == 0, said.stdout + said.stderr
+            raws = [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
+        return {name: raw[read_file_header(raw).size :] for name, raw in raws}
+
+
+@contextmanager
+def sending(archive: WholeArchive) -> Iterator[list[Sender]]:
+    """Four senders at work."""
+    senders = [Sender(archive.port, part, SIZE) for part in range(1, SENDERS + 1)]
+    for sender in senders:
+        sender.start()
+    try:
+        yield senders
+    finally:
+        for sender in senders:
+            sender.stop()
+
+
+def more_acknowledged(senders: Iterable[Sender], number: int) -> None:
+    """Wait until each sender was told of so many more objects."""
+    wanted = [(sender, len(sender.acknowledged) + number) for sender in senders]
+    until(
+        lambda: all(len(sender.acknowledged) >= count or sender.has_failed for sender, count in wanted),
+        _PROGRESS_SECONDS,
+        f"each sender has {number} more objects acknowledged",
+    )
+
+
+def no_process_left(archive: WholeArchive) -> bool:
+    """Whether nothing of it runs any more."""
+    return not archive.processes() and machine.postmaster(archive.database) is None
