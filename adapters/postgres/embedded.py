@@ -7,13 +7,15 @@ import fcntl
 import hashlib
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import psycopg
 from psycopg import sql
@@ -47,7 +49,10 @@ _SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """One server for one data folder. ``start`` adopts a server that already runs there."""
+    """One server for one data folder. ``start`` adopts a server that already runs there.
+
+    Who keeps it stops it: the first that holds the lock on ``keeper.lock``, which a killed keeper lets go.
+    """
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None, run_as: str = "") -> None:
         self.folder = folder.resolve()
@@ -55,6 +60,7 @@ class EmbeddedPostgres:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._account = Account.choose(self.data, run_as)
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: TextIO | None = None
         self._log = self.folder / "postgres.log"
 
     def dsn(self, database: str = _DATABASE) -> str:
@@ -78,6 +84,7 @@ class EmbeddedPostgres:
             if not self._answers():
                 self._prepare(programs)
                 self._launch(programs, timeout_seconds)
+            self._keep()
             self._make_database()
 
     def check(self) -> None:
@@ -87,16 +94,35 @@ class EmbeddedPostgres:
             self.start()
 
     def stop(self, timeout_seconds: float = 60) -> None:
-        """Stop the server that this object started; an adopted one goes on."""
-        if self._process is None:
+        """Stop the server, unless it was adopted from a starter that lives: then it goes on."""
+        steps = ((signal.SIGINT, timeout_seconds), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+        if self._process is not None:
+            for number, seconds in steps:
+                if self._process.poll() is not None:
+                    break
+                self._process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(seconds)
+            self._process = None
+        elif self._keeper is not None and (orphan := self._postmaster()):
+            for number, seconds in steps:
+                if _ended(orphan, number, seconds):
+                    break
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def _keep(self) -> None:
+        """Become the keeper, unless another living process is."""
+        if self._keeper is not None:
             return
-        for number, seconds in ((signal.SIGINT, timeout_seconds), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
-            if self._process.poll() is not None:
-                break
-            self._process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
-        self._process = None
+        keeper = (self.folder / "keeper.lock").open("w")
+        try:
+            fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            keeper.close()
+        else:
+            self._keeper = keeper
 
     def _socket_folder(self) -> Path:
         folder = self.folder / "run"
@@ -132,7 +158,7 @@ class EmbeddedPostgres:
                 f"{self.data} was made by PostgreSQL {have} and these programs are {want}: "
                 f"upgrade it with pg_upgrade (programs of both versions lie beside it), then start again"
             )
-        self._drop_stale_pid_file()
+        self._drop_stale_lock_files()
         self._map_accounts()
 
     def _initialise(self, programs: Path) -> None:
@@ -153,6 +179,8 @@ class EmbeddedPostgres:
         (fresh / "pg_hba.conf").write_text("local all all peer map=app\nlocal replication all peer map=app\n", "ascii")
         os.sync()
         fresh.rename(self.data)
+        for folder in (self.folder, self.folder.parent):
+            _sync(folder)
 
     def _map_accounts(self) -> None:
         ours = pwd.getpwuid(os.geteuid()).pw_name
@@ -160,14 +188,18 @@ class EmbeddedPostgres:
         lines = "".join(f"app {name} {_ROLE}\n" for name in sorted(names))
         (self.data / "pg_ident.conf").write_text(lines, "utf-8")
 
-    def _drop_stale_pid_file(self) -> None:
-        """A pid file whose number now belongs to another program keeps PostgreSQL from starting (containers)."""
-        pid_file = self.data / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError, PermissionError):
-            pid = int(pid_file.read_text("ascii").split("\n")[0])
-            program = Path(f"/proc/{pid}/exe").readlink().name
-            if "postgres" not in program:
-                pid_file.unlink()
+    def _drop_stale_lock_files(self) -> None:
+        """PostgreSQL trusts these over the truth: after a power cut they may be empty, or name another program."""
+        if not any(_works_in(pid, self.data) for pid in _pids()):
+            for lock_file in (self.data / "postmaster.pid", self._socket_folder() / ".s.PGSQL.5432.lock"):
+                lock_file.unlink(missing_ok=True)
+
+    def _postmaster(self) -> int | None:
+        """The server that runs in the data folder, by its pid file; a number that is another program's is not it."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid = int((self.data / "postmaster.pid").read_text("ascii").split("\n")[0])
+            return pid if _works_in(pid, self.data) else None
+        return None
 
     def _launch(self, programs: Path, timeout_seconds: float) -> None:
         arguments = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self._socket_folder())]
@@ -205,3 +237,39 @@ class EmbeddedPostgres:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
             if known is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)))
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder survive power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """Whether this is a living process in that folder, as every process of a server is in its data folder."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == folder
+    except OSError:
+        return False
+
+
+def _ended(pid: int, number: int, seconds: float) -> bool:
+    """Signal a process that is no child of ours; whether it ended in time."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        signal.pidfd_send_signal(handle, number)
+        return bool(select.select([handle], [], [], seconds)[0])
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(handle)
