@@ -66,7 +66,7 @@ class _Watch:
 
     def stop(self) -> list[float]:
         """Wait until all is read; milliseconds from each new head until the catalogue had read it."""
-        until(lambda: bool(self._seen) and self._seen[-1][1] == self._seen[-1][2], 60, "the catalogue has read all")
+        until(self._has_all_read, 60, "the catalogue has read all")
         self._ended.set()
         self._thread.join()
         positions = [position for _, _, position in self._seen]
@@ -76,6 +76,10 @@ class _Watch:
                 known = head
                 lags.append((self._seen[bisect_left(positions, head)][0] - at) * 1000)
         return lags
+
+    def _has_all_read(self) -> bool:
+        _, head, position = self._seen[-1] if self._seen else (0, 1, 0)
+        return head == position
 
     def _look(self) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as connection:

@@ -41,7 +41,7 @@ class Load:
 
 def loads(quick: bool) -> Iterator[Load]:
     """What is sent. With Nagle on a peer may take some tens a second, so fewer objects."""
-    for shape, many, few in ((CT, 480, 96), (SMALL, 960, 96)):
+    for shape, many, few in ((CT, 400, 80), (SMALL, 800, 80)):
         for nagle in (False, True):
             for associations in (1, 4) if quick else (1, 4, 8):
                 objects = (few * min(associations, 4)) if nagle else many
