@@ -156,6 +156,7 @@ def _matches_element(element: Mapping[str, Any] | None, key: Key, zone: str, sto
         return any(
             all(_matches_element(item.get(tag), inner, zone, stored_zone) for tag, inner in key.item.items())
             for item in stored
+            if item
         )
     if key.vr == "UI":
         return any(str(one).strip(" ") in key.values for one in stored if one is not None)
