@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -30,6 +30,7 @@ from projections.engine import Reader
 
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_WARM_UP = 20
 _PENDING = (0xFF00, 0xFF01)
 _RETURNED = (
     "StudyInstanceUID",
@@ -54,32 +55,26 @@ _QUERIES: Mapping[str, Callable[[Study], dict[str, str]]] = {
 
 
 def measure(folder: Path, quick: bool, report: Callable[[Sequence[Row]], None]) -> list[Row]:
-    """The same archive grows from size to size; the figures of the largest are compared with those of the smallest."""
+    """One archive a size, all running, asked in turn; each p95 is compared with that of the smallest."""
     sizes = (1_000, 20_000) if quick else (1_000, 100_000, 1_000_000)
-    peer = Annals(folder / "annals")
+    peers = {size: Annals(folder / f"of{size}") for size in sizes}
+    for size, peer in peers.items():
+        _fill(peer, size)
+    with ExitStack() as stack:
+        for peer in peers.values():
+            stack.callback(peer.stop)
+            peer.start()
+        times = _ask_all(peers, 100 if quick else 400)
     rows: list[Row] = []
-    smallest: dict[str, float] = {}
-    filled = 0
-    for size in sizes:
-        _fill(peer, filled, size)
-        filled = size
-        peer.start()
-        try:
-            for name, times in _ask_all(peer, size, 100 if quick else 300).items():
-                p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
-                smallest.setdefault(name, p95)
-                what = f"C-FIND by {name}, {size:,} studies"
-                rows.append(Row(f"{what}: p50", "ms", p50))
-                if size == sizes[0]:
-                    rows.append(Row(f"{what}: p95", "ms", p95, target=Target(50, True)))
-                else:
-                    least = smallest[name]
-                    rows.append(Row(f"{what}: p95", "ms", p95, target=Target(50, True)))
-                    first = f"with {sizes[0]:,} studies"
-                    rows.append(Row(f"{what}: p95", "ms", p95, first, least, p95 / least, Target(1.5, True)))
-            report(rows)
-        finally:
-            peer.stop()
+    for name in _QUERIES:
+        least = percentile(times[sizes[0], name], 0.95)
+        for size in sizes:
+            p50, p95 = (percentile(times[size, name], share) for share in (0.5, 0.95))
+            what = f"C-FIND by {name}, {size:,} studies"
+            rows += [Row(f"{what}: p50", "ms", p50), Row(f"{what}: p95", "ms", p95, target=Target(50, True))]
+        first = f"the same with {sizes[0]:,} studies"
+        rows.append(Row(f"{what}: p95", "ms", p95, first, least, p95 / least, Target(1.5, True)))
+    report(rows)
     return rows
 
 
@@ -101,17 +96,17 @@ def catalogue_reader(archive: Archive) -> Reader:
     return reader
 
 
-def _fill(peer: Annals, have: int, want: int) -> None:
+def _fill(peer: Annals, size: int) -> None:
     with opened(peer.data) as archive:
         began = time.monotonic()
-        append(archive.log, map(Study, range(have, want)), series=1, images=1)
+        append(archive.log, map(Study, range(size)), series=1, images=1)
         appended = time.monotonic()
         reader = catalogue_reader(archive)
         while reader.step():
             pass
         read = time.monotonic()
         print(
-            f"{want - have} studies: appended in {appended - began:.0f} s, read in {read - appended:.0f} s",
+            f"{size:,} studies: appended in {appended - began:.0f} s, read in {read - appended:.0f} s",
             file=sys.stderr,
             flush=True,
         )
@@ -123,10 +118,28 @@ def _fill(peer: Annals, have: int, want: int) -> None:
                 connection.execute(SQL("VACUUM ANALYZE {}.{}").format(Identifier(schema), Identifier(table)))
 
 
-def _ask_all(peer: Annals, size: int, times: int) -> dict[str, list[float]]:
-    """Milliseconds of each query, from the request to the last response, on one association; kinds in turn."""
-    chosen = random.Random(size)
-    association = requestor.associate(
+def _ask_all(peers: Mapping[int, Annals], times: int) -> dict[tuple[int, str], list[float]]:
+    """Milliseconds of each query by size and kind, from the request to the last response; all in turn."""
+    chosen = random.Random(1)
+    associations = {size: _associated(peer) for size, peer in peers.items()}
+    taken: dict[tuple[int, str], list[float]] = {(size, name): [] for size in peers for name in _QUERIES}
+    for number in range(-_WARM_UP, times):
+        for size, association in associations.items():
+            study = Study(chosen.randrange(size))
+            for name, keys in _QUERIES.items():
+                began = time.perf_counter()
+                found = _ask(association, keys(study))
+                if number >= 0:
+                    taken[size, name].append((time.perf_counter() - began) * 1000)
+                if not found:
+                    raise RuntimeError(f"a study was not found by {name}: {keys(study)}")
+    for association in associations.values():
+        association.release()
+    return taken
+
+
+def _associated(peer: Annals) -> Association:
+    return requestor.associate(
         "127.0.0.1",
         peer.port,
         calling_ae_title="BENCH",
@@ -134,18 +147,6 @@ def _ask_all(peer: Annals, size: int, times: int) -> dict[str, list[float]]:
         contexts=[(_STUDY_ROOT_FIND, (_IMPLICIT_LITTLE_ENDIAN,))],
         limits=Limits(),
     )
-    taken: dict[str, list[float]] = {name: [] for name in _QUERIES}
-    for number in range(-10, times):
-        study = Study(chosen.randrange(size))
-        for name, keys in _QUERIES.items():
-            began = time.perf_counter()
-            found = _ask(association, keys(study))
-            if number >= 0:
-                taken[name].append((time.perf_counter() - began) * 1000)
-            if not found:
-                raise RuntimeError(f"a study was not found by {name}: {keys(study)}")
-    association.release()
-    return taken
 
 
 def _ask(association: Association, keys: Mapping[str, str]) -> int:

@@ -50,8 +50,8 @@ class Row:
             self.what,
             f"{figure(self.ours)} {self.unit}",
             self.peer or "-",
-            "-" if self.theirs is None else f"{figure(self.theirs)} {self.unit}",
-            "-" if self.ratio is None or math.isnan(self.ratio) else f"{self.ratio:.2f}",
+            _theirs(self.theirs, self.unit),
+            "-" if self.ratio is None else f"{self.ratio:.2f}",
             str(aimed) if aimed else "-",
             ("yes" if aimed.met(compared) else "**no**") if aimed else "-",
         )
@@ -61,17 +61,15 @@ class Row:
 def compared(
     what: str, unit: str, ours: Sequence[float], peer: str, theirs: Sequence[float], target: Target | None = None
 ) -> Row:
-    """A row of rounds: medians of both, and the median of the ratios of each round."""
+    """A row of rounds: medians of both, and the median of the ratios of each round; a peer may have failed (NaN)."""
     ratios = [mine / yours for mine, yours in zip(ours, theirs, strict=True)]
     if any(map(math.isnan, theirs)):
-        return Row(what, unit, median(ours), peer, math.nan, math.nan)
+        return Row(what, unit, median(ours), peer, math.nan)
     return Row(what, unit, median(ours), peer, median(theirs), median(ratios), target)
 
 
 def figure(value: float) -> str:
-    """A number with three digits that matter; not a number is a peer that failed."""
-    if math.isnan(value):
-        return "failed:"
+    """A number with three digits that matter."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -96,6 +94,12 @@ def rendered(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _theirs(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return "failed" if math.isnan(value) else f"{figure(value)} {unit}"
 
 
 def _machine() -> list[str]:
