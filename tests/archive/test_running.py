@@ -1,0 +1,335 @@
+"""The archive as a service: starting, stopping, losing its parts and getting them back (issue items 2 and 3; P12)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+
+from adapters.postgres.embedded import EmbeddedPostgres
+from tests.archive import samples
+from tests.archive.conftest import Archive, free_port, until
+from tests.conftest import folder_that_others_enter
+
+SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
+
+
+def associate(archive: Archive) -> Association:
+    ae = ApplicationEntity("MODALITY")
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    association = ae.associate("127.0.0.1", archive.port, ae_title="ANNALS")
+    assert association.is_established
+    return association
+
+
+def send(archive: Archive) -> tuple[int, str]:
+    """The status of a fresh CT image on an association of its own, and the image's UID."""
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    association = associate(archive)
+    status = association.send_c_store(image).get("Status", -1)
+    association.release()
+    return status, image.SOPInstanceUID
+
+
+def echo(archive: Archive) -> bool:
+    return archive.dcmtk("echoscu").returncode == 0
+
+
+def found(archive: Archive, sop_instance_uid: str) -> bool:
+    return "InstanceStored" in archive.annals("events", "--stream", sop_instance_uid).stdout
+
+
+def processes_naming(text: str) -> list[str]:
+    named = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if text.encode() in line:
+            named.append(f"{entry.name} {line!r}")
+    return named
+
+
+def test_SIGTERM_ends_everything_and_a_second_start_has_everything(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive().start()
+    status, uid = send(archive)
+    assert status == SUCCESS
+    assert archive.stop() == 0
+    assert processes_naming(str(archive.data)) == []
+    assert not (archive.data / "postgres" / "data" / "postmaster.pid").exists()
+    archive.start()
+    assert found(archive, uid)
+    assert archive.stop(signal.SIGINT) == 0
+
+
+def test_a_store_under_way_at_SIGTERM_is_finished_and_new_associations_are_not_taken(
+    make_archive: Callable[..., Archive],
+) -> None:
+    archive = make_archive().start()
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    association = associate(archive)
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def keep_sending() -> None:
+        while not stop.is_set() and association.is_established:
+            image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            statuses.append(association.send_c_store(image).get("Status", -1))
+
+    sending = threading.Thread(target=keep_sending)
+    sending.start()
+    until(lambda: len(statuses) > 3, 20, "stores go on")
+    assert archive.stop() == 0
+    stop.set()
+    sending.join(20)
+    association.abort()
+    assert set(statuses[:-1]) == {SUCCESS}
+    assert statuses[-1] in (SUCCESS, -1)
+    archive.start()
+    shown = archive.annals("events").stdout
+    assert shown.count("InstanceStored") in (statuses.count(SUCCESS), statuses.count(SUCCESS) + 1)
+
+
+def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_works(
+    make_archive: Callable[..., Archive],
+) -> None:
+    archive = make_archive().start()
+    _, uid = send(archive)
+    archive.stop(signal.SIGKILL)
+    until(lambda: not archive.processes(), 20, "the children end with their parent")
+    archive.start()
+    assert found(archive, uid)
+    assert send(archive)[0] == SUCCESS
+
+
+@pytest.mark.parametrize("role", ["dimse", "reader", "web"])
+def test_a_killed_role_is_started_again(make_archive: Callable[..., Archive], role: str) -> None:
+    archive = make_archive().start()
+    for process in archive.processes():
+        if role.encode() in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0"):
+            os.kill(process, signal.SIGKILL)
+    until(archive.ready, 30, "it is ready again")
+    until(lambda: echo(archive), 30, "it answers C-ECHO")
+    assert send(archive)[0] == SUCCESS
+    assert f"{role}" in archive.log_lines()
+
+
+def test_P12_a_killed_database_is_answered_A700_and_503_and_comes_back(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive().start()
+    assert send(archive)[0] == SUCCESS
+    postmaster = int((archive.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    seen = set()
+    until(lambda: bool(seen.add(send(archive)[0]) or SUCCESS in seen), 60, "stores succeed again")
+    assert seen <= {SUCCESS, OUT_OF_RESOURCES}
+    until(archive.ready, 30, "it is ready again")
+    assert echo(archive)
+
+
+def test_P12_CLI_3_an_external_database_is_waited_for_while_running(make_archive: Callable[..., Archive]) -> None:
+    with folder_that_others_enter() as folder:
+        server = EmbeddedPostgres(folder / "postgres")
+        server.start()
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier("elsewhere")))
+        archive = make_archive({"ANNALS_DATABASE__DSN": server.dsn("elsewhere")})
+        archive.start()
+        assert send(archive)[0] == SUCCESS
+        assert not (archive.data / "postgres").exists()
+        server.stop()
+        assert send(archive)[0] == OUT_OF_RESOURCES
+        until(lambda: archive.health()[0] == 503, 10, "it is not ready")
+        assert archive.health()[1]["parts"]["database"]["ok"] is False
+        assert echo(archive)
+        server.start()
+        until(lambda: send(archive)[0] == SUCCESS, 60, "stores succeed again")
+        until(archive.ready, 30, "it is ready again")
+        assert archive.stop() == 0
+        server.stop()
+
+
+def refusal(archive: Archive, *arguments: str) -> tuple[int, str]:
+    """The exit code and the words of an archive that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "annals", "serve", "--data", str(archive.data), *arguments],
+        env=archive.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_CLI_3_a_database_that_is_not_there_at_start_is_an_error_that_says_what_to_do(
+    make_archive: Callable[..., Archive],
+) -> None:
+    archive = make_archive({"ANNALS_DATABASE__DSN": f"host=127.0.0.1 port={free_port()} dbname=none"})
+    code, words = refusal(archive)
+    assert code == 1
+    assert "database" in words
+    assert "dsn" in words.casefold()
+    assert "Traceback" not in words
+
+
+def test_a_port_in_use_is_an_error_that_names_it(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", archive.port))
+        taken.listen()
+        code, words = refusal(archive)
+    assert code == 1
+    assert f"port {archive.port}" in words
+    assert "Traceback" not in words
+
+
+def test_B68_all_faults_of_the_settings_are_said_at_once(make_archive: Callable[..., Archive], tmp_path: Path) -> None:
+    archive = make_archive({"ANNALS_DIMSE__STORE_PORT": "70000", "ANNALS_DIMSE__AE_TITLE": "x" * 17})
+    (tmp_path / "annals.toml").write_text("[dimse]\ncolour = 'red'\n[http]\nport = 'eighty'\n")
+    code, words = refusal(archive, "--cfg", str(tmp_path / "annals.toml"))
+    assert code == 2
+    for key in ("store_port", "ae_title", "colour"):
+        assert key in words.casefold(), words
+    assert "Traceback" not in words
+
+
+def test_NET_8_without_space_objects_are_refused_and_health_says_so(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive({"ANNALS_LIMITS__STORAGE_FREE_MIN": str(1 << 60)})
+    with archive.lines.open("ab") as lines:
+        archive.process = subprocess.Popen(
+            [sys.executable, "-m", "annals", "serve", "--data", str(archive.data)],
+            env=archive.environment,
+            stdout=lines,
+            stderr=lines,
+        )
+    until(lambda: echo(archive), 60, "it answers C-ECHO")
+    assert send(archive)[0] == OUT_OF_RESOURCES
+    status, body = archive.health()
+    assert (status, body["parts"]["storage"]["ok"]) == (503, False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_NET_6_another_object_of_a_known_UID(make_archive: Callable[..., Archive], overwrite: bool) -> None:
+    archive = make_archive({"ANNALS_STORAGE__OVERWRITE_IMAGE": str(overwrite).lower()}).start()
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    association = associate(archive)
+    assert association.send_c_store(image).Status == SUCCESS
+    assert association.send_c_store(image).Status == SUCCESS
+    image.SeriesDescription = "changed"
+    assert association.send_c_store(image).Status == SUCCESS
+    association.release()
+    shown = archive.annals("events", "--stream", image.SOPInstanceUID).stdout
+    assert shown.count("InstanceStored") == 1
+    assert shown.count("InstanceReplaced") == int(overwrite)
+    assert shown.count("DuplicateIgnored") == int(not overwrite)
+    done = archive.dcmtk(
+        "findscu",
+        "-S",
+        *("-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={image.StudyInstanceUID}"),
+        *("-k", "SeriesDescription"),
+    )
+    assert ("changed" in done.stdout + done.stderr) == overwrite
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_NET_7_a_long_accession_number_is_cropped_in_the_index_only(
+    make_archive: Callable[..., Archive], crop: bool
+) -> None:
+    archive = make_archive({"ANNALS_STORAGE__CROP_ACCESSION_NUMBER": str(crop).lower()}).start()
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    image.AccessionNumber = "1234567890ABCDEFGHIJ"
+    association = associate(archive)
+    assert association.send_c_store(image).Status == SUCCESS
+    association.release()
+    answers = archive.dcmtk("findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "AccessionNumber")
+    shown = answers.stdout + answers.stderr
+    assert ("[1234567890ABCDEF]" in shown) == crop
+    assert ("[1234567890ABCDEFGHIJ" in shown) == (not crop)
+    (kept,) = (archive.data / "storage").glob("??/?/*.dcm")
+    assert dcmread(kept).AccessionNumber == "1234567890ABCDEFGHIJ"
+
+
+def test_the_history_is_printed_followed_and_explained(archive: Archive) -> None:
+    head = archive.annals("events").stdout.count("\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "annals", "events", "--follow", "--after", str(head), "--data", str(archive.data)],
+        env=archive.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as following:
+        try:
+            _, first = send(archive)
+            _, second = send(archive)
+            assert following.stdout
+            lines = [following.stdout.readline() for _ in range(2)]
+        finally:
+            following.send_signal(signal.SIGINT)
+    assert following.returncode == 0
+    assert first in lines[0]
+    assert second in lines[1]
+    for line in lines:
+        assert "InstanceStored" in line
+        assert "MODALITY" in line
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    for uid in (image.StudyInstanceUID, image.SeriesInstanceUID, first):
+        done = archive.annals("explain", uid)
+        assert "InstanceStored" in done.stdout
+        assert "MODALITY" in done.stdout
+    assert archive.annals("explain", "1.2.3", check=False).returncode == 1
+    after = archive.annals("events", "--after", lines[0].split()[0]).stdout
+    assert second in after
+    assert first not in after
+
+
+def test_devices_are_added_listed_and_removed_by_command(archive: Archive) -> None:
+    archive.annals("device", "add", "CT1", "127.0.0.1", "104", "--description", "the scanner")
+    archive.annals("device", "add", "CT1", "127.0.0.1", "105")
+    listed = archive.annals("device", "list").stdout
+    assert listed.count("CT1") == 1
+    assert "127.0.0.1:105" in listed
+    for arguments in (("add", "way too long a title", "h", "1"), ("add", "A\\B", "h", "1"), ("add", "A", "h", "0")):
+        done = archive.annals("device", *arguments, check=False)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+    archive.annals("device", "remove", "CT1")
+    assert "CT1" not in archive.annals("device", "list").stdout
+    assert archive.annals("device", "remove", "CT1", check=False).returncode == 2
+    shown = archive.annals("events", "--stream", "CT1").stdout
+    assert shown.count("Device") == 3
+
+
+def test_a_projection_is_rebuilt_by_command_while_the_archive_serves(archive: Archive) -> None:
+    _, uid = send(archive)
+    assert "switched" in archive.annals("rebuild", "catalogue").stdout
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    keys = (
+        "QueryRetrieveLevel=IMAGE",
+        f"StudyInstanceUID={image.StudyInstanceUID}",
+        f"SeriesInstanceUID={image.SeriesInstanceUID}",
+        f"SOPInstanceUID={uid}",
+    )
+    done = archive.dcmtk("findscu", "-S", *(word for key in keys for word in ("-k", key)))
+    assert uid in done.stdout + done.stderr
+    assert send(archive)[0] == SUCCESS
+    assert archive.annals("rebuild", "nonsense", check=False).returncode == 2
+    assert found(archive, uid)
+
+
+def test_the_version_is_printed() -> None:
+    done = subprocess.run([sys.executable, "-m", "annals", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("annals ")
