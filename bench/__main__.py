@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bench import find, lag, receive, replay, retrieve, starts
 from bench.objects import Uids
-from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, OrthancWithoutNagle, Peer, Sink, Storescp
+from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, Peer, Sink, Storescp
 from bench.table import Row, rendered
 
 Report = Callable[[Sequence[Row]], None]
-PARTS = ("receive", "huge", "retrieve", "find", "replay", "lag", "starts")
+PARTS = ("receive", "as-it-comes", "huge", "retrieve", "find", "replay", "lag", "starts")
 
 
 def main() -> int:
@@ -49,35 +49,37 @@ def main() -> int:
 
 
 @contextmanager
-def _peers(folder: Path, *kinds: Callable[[Path, int], Peer]) -> Iterator[list[Peer]]:
+def _peers(folder: Path, *kinds: type[Peer], nagle: bool = False) -> Iterator[list[Peer]]:
+    """Running peers that know a running sink."""
     with ExitStack() as stack:
         sink = Sink(folder / "sink")
         stack.callback(sink.stop)
         sink.start()
         peers = []
         for number, kind in enumerate(kinds):
-            peer = kind(folder / f"peer{number}", sink.port)
+            peer = kind(folder / f"peer{number}", sink.port, nagle=nagle)
             stack.callback(peer.stop)
             peers.append(peer.start())
         yield peers
 
 
-def _storescp(folder: Path, _sink_port: int) -> Peer:
-    return Storescp(folder)
-
-
 def _receive(folder: Path, quick: bool, report: Report) -> list[Row]:
-    with _peers(folder, Annals, Orthanc, OrthancWithoutNagle, OrthancOnPostgres, _storescp, Dcmqrscp) as peers:
-        return receive.measure(peers, folder, quick, Uids(), report)
+    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Storescp, Dcmqrscp) as peers:
+        return receive.measure(peers, folder, Uids(), report, nagle=False, quick=quick)
+
+
+def _receive_as_it_comes(folder: Path, quick: bool, report: Report) -> list[Row]:
+    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Storescp, nagle=True) as peers:
+        return receive.measure(peers, folder, Uids(), report, nagle=True, quick=quick)
 
 
 def _huge(folder: Path, _quick: bool, _report: Report) -> list[Row]:
-    with _peers(folder, Annals, Orthanc, _storescp) as peers:
+    with _peers(folder, Annals, Orthanc, Storescp) as peers:
         return receive.measure_huge(peers, folder, Uids())
 
 
 def _retrieve(folder: Path, quick: bool, report: Report) -> list[Row]:
-    with _peers(folder, Annals, Orthanc, OrthancWithoutNagle, OrthancOnPostgres, Dcmqrscp) as peers:
+    with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Dcmqrscp) as peers:
         return retrieve.measure(peers, folder, quick, Uids(), report)
 
 
@@ -90,7 +92,11 @@ def _starts(folder: Path, quick: bool, _report: Report) -> list[Row]:
 
 
 _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
-    "receive": ("Receive", _receive),
+    "receive": ("Receive, TCP_NODELAY=1 for DCMTK's client and for the peers", _receive),
+    "as-it-comes": (
+        "Receive, as it comes: DCMTK's client and the peers leave Nagle's algorithm on",
+        _receive_as_it_comes,
+    ),
     "huge": ("Receive one object of 2 GB", _huge),
     "retrieve": ("Give back", _retrieve),
     "find": ("Find", find.measure),

@@ -16,7 +16,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
@@ -27,8 +26,15 @@ SINK_AE_TITLE = "BENCHSINK"
 POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
 _SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
 _PASSWORD = "bench"
-# DCMTK's tools and Orthanc read it: unset, Nagle's algorithm stays on (DCMTK's envvars.txt since 3.6.2).
-AS_IT_COMES = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+
+
+def environment(*, nagle: bool) -> dict[str, str]:
+    """For a program built on DCMTK, client or server: it leaves Nagle's algorithm on where TCP_NODELAY is not set.
+
+    So since DCMTK 3.6.2 (its envvars.txt); before, the variable meant the opposite.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    return kept if nagle else {**kept, "TCP_NODELAY": "1"}
 
 
 def free_port() -> int:
@@ -63,8 +69,10 @@ class Peer:
     forks = False
     at_once = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
         self.folder = folder
+        self.sink_port = sink_port
+        self.nagle = nagle
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
@@ -89,12 +97,12 @@ class Peer:
         assert self.process
         return [self.process.pid, *children(self.process.pid)]
 
-    def launch(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    def launch(self, command: Sequence[str], settings: dict[str, str] | None = None) -> None:
         """Run the server's program with its output in a file of its folder."""
         with (self.folder / "output.log").open("ab") as lines:
             self.process = subprocess.Popen(
                 command,
-                env={**AS_IT_COMES, **(environment or {})},
+                env={**environment(nagle=self.nagle), **(settings or {})},
                 stdout=lines,
                 stderr=lines,
                 stdin=subprocess.DEVNULL,
@@ -126,11 +134,10 @@ class Annals(Peer):
     name = "Annals"
     ae_title = "ANNALS"
 
-    def __init__(self, folder: Path, sink_port: int = 0) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
+        super().__init__(folder, sink_port, nagle=nagle)
         self.data = folder / "data"
         self.http_port = free_port()
-        self._sink_port = sink_port
         self._settings = {
             "PYTHONPATH": str(Path(__file__).parent.parent),
             "ANNALS_DIMSE__STORE_PORT": str(self.port),
@@ -149,15 +156,15 @@ class Annals(Peer):
         first = not self.data.exists()
         self.launch([sys.executable, "-m", "annals", "serve", "--data", str(self.data)], self._settings)
         self.wait_for(self._ready)
-        if first and self._sink_port:
-            self.command("device", "add", SINK_AE_TITLE, "127.0.0.1", str(self._sink_port))
+        if first and self.sink_port:
+            self.command("device", "add", SINK_AE_TITLE, "127.0.0.1", str(self.sink_port))
         return self
 
     def command(self, *arguments: str) -> str:
         """What a command of the command line prints."""
         command = [sys.executable, "-m", "annals", *arguments, "--data", str(self.data)]
         done = subprocess.run(
-            command, env={**AS_IT_COMES, **self._settings}, capture_output=True, text=True, check=False
+            command, env={**environment(nagle=False), **self._settings}, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"annals {arguments[0]}: {done.stderr[-400:]}")
@@ -176,12 +183,10 @@ class Orthanc(Peer):
 
     name = "Orthanc, SQLite"
     ae_title = "ORTHANC"
-    environment: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, folder: Path, sink_port: int = 0) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
+        super().__init__(folder, sink_port, nagle=nagle)
         self._http_port = free_port()
-        self._sink_port = sink_port
 
     def start(self) -> Peer:
         """Start; returns when its REST interface answers."""
@@ -196,12 +201,12 @@ class Orthanc(Peer):
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowGet": True,
             "DicomAlwaysAllowMove": True,
-            "DicomModalities": {"sink": [SINK_AE_TITLE, "127.0.0.1", self._sink_port or 104]},
+            "DicomModalities": {"sink": [SINK_AE_TITLE, "127.0.0.1", self.sink_port or 104]},
             **self.index(),
         }
         file = self.folder / "orthanc.json"
         file.write_text(json.dumps(configuration), "utf-8")
-        self.launch([program("Orthanc"), str(file)], self.environment)
+        self.launch([program("Orthanc"), str(file)])
         self.wait_for(lambda: _answers(f"http://127.0.0.1:{self._http_port}/system") and self.echoes())
         return self
 
@@ -210,20 +215,13 @@ class Orthanc(Peer):
         return {"Plugins": []}
 
 
-class OrthancWithoutNagle(Orthanc):
-    """Orthanc whose administrator has set TCP_NODELAY=1 for it."""
-
-    name = "Orthanc, SQLite, TCP_NODELAY=1"
-    environment: ClassVar[dict[str, str]] = {"TCP_NODELAY": "1"}
-
-
 class OrthancOnPostgres(Orthanc):
     """Orthanc with its PostgreSQL index, on a PostgreSQL of the same version and settings as Annals' own."""
 
     name = "Orthanc, PostgreSQL"
 
-    def __init__(self, folder: Path, sink_port: int = 0) -> None:
-        super().__init__(folder, sink_port)
+    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
+        super().__init__(folder, sink_port, nagle=nagle)
         # The embedded server keeps its port number, so it gets a loopback address of its own.
         self._address = ".".join(["127", *(str(random.SystemRandom().randrange(1, 255)) for _ in range(3))])
         self._server = EmbeddedPostgres(folder / "postgres", settings={"listen_addresses": self._address})
@@ -300,9 +298,8 @@ class Dcmqrscp(Peer):
     # Version 3.6.7 has refused objects when several associations came at once.
     at_once = False
 
-    def __init__(self, folder: Path, sink_port: int = 0) -> None:
-        super().__init__(folder)
-        self._sink_port = sink_port
+    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
+        super().__init__(folder, sink_port, nagle=nagle)
 
     def start(self) -> Peer:
         """Start; returns when it answers C-ECHO."""
@@ -311,7 +308,7 @@ class Dcmqrscp(Peer):
         file = self.folder / "dcmqrscp.cfg"
         file.write_text(
             f"NetworkTCPPort = {self.port}\nMaxPDUSize = 131072\nMaxAssociations = 32\n"
-            f"HostTable BEGIN\nsink = ({SINK_AE_TITLE}, 127.0.0.1, {self._sink_port or 104})\nHostTable END\n"
+            f"HostTable BEGIN\nsink = ({SINK_AE_TITLE}, 127.0.0.1, {self.sink_port or 104})\nHostTable END\n"
             "VendorTable BEGIN\nVendorTable END\n"
             f"AETable BEGIN\n{self.ae_title} {kept} RW (10000, 64gb) ANY\nAETable END\n",
             "ascii",

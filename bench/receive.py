@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.objects import CT, HUGE, SMALL, Batch, Shape, Uids
-from bench.peers import AS_IT_COMES, Annals, Peer, program
+from bench.peers import Annals, Peer, environment, program
 from bench.table import Row, Target, compared
 
 _MIB = 2**20
@@ -35,25 +35,30 @@ class Load:
 
     def __str__(self) -> str:
         plural = "s" if self.associations > 1 else ""
-        how = "as it comes (Nagle on)" if self.nagle else "TCP_NODELAY=1"
-        return f"{self.shape.name}, {self.associations} association{plural}, storescu {how}"
+        how = "as it comes" if self.nagle else "TCP_NODELAY=1"
+        return f"{self.shape.name}, {self.associations} association{plural}, {how}"
 
 
-def loads(quick: bool) -> Iterator[Load]:
-    """What is sent. With Nagle on a peer may take some tens a second, so fewer objects."""
+def loads(nagle: bool, quick: bool) -> Iterator[Load]:
+    """What is sent. With Nagle on a peer may take some twenty a second, so fewer objects."""
     for shape, many, few in ((CT, 400, 80), (SMALL, 800, 80)):
-        for nagle in (False, True):
-            for associations in (1, 4) if quick else (1, 4, 8):
-                objects = (few * min(associations, 4)) if nagle else many
-                yield Load(shape, associations, nagle, objects // (2 if quick else 1))
+        for associations in (1, 4) if quick else (1, 4, 8):
+            objects = (few * min(associations, 4)) if nagle else many
+            yield Load(shape, associations, nagle, objects // (2 if quick else 1))
 
 
 def measure(
-    peers: Sequence[Peer], folder: Path, quick: bool, uids: Uids, report: Callable[[Sequence[Row]], None]
+    peers: Sequence[Peer],
+    folder: Path,
+    uids: Uids,
+    report: Callable[[Sequence[Row]], None],
+    *,
+    nagle: bool,
+    quick: bool,
 ) -> list[Row]:
     """One set of rows a load; the first peer is ours. The order turns with every round."""
     rows: list[Row] = []
-    for number, load in enumerate(loads(quick)):
+    for number, load in enumerate(loads(nagle, quick)):
         taking = [peer for peer in peers if peer.at_once or (load.associations == 1 and load.shape is CT)]
         ours, *others = taking
         size = load.objects // load.associations
@@ -98,12 +103,11 @@ def _rate(peer: Peer, batches: Sequence[Batch], load: Load, *, fails: bool) -> f
 
 def send(peer: Peer, batches: Sequence[Batch], nagle: bool = False) -> float:
     """Send each batch over an association of its own, all at once; the seconds until the last one has ended."""
-    environment = {**AS_IT_COMES} if nagle else {**AS_IT_COMES, "TCP_NODELAY": "1"}
     began = time.monotonic()
     clients = [
         subprocess.Popen(
             [program("storescu"), "-aec", peer.ae_title, "127.0.0.1", str(peer.port), "+sd", str(batch.folder)],
-            env=environment,
+            env=environment(nagle=nagle),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

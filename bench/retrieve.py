@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.objects import CT, Batch, Uids
-from bench.peers import SINK_AE_TITLE, Peer, program
+from bench.peers import SINK_AE_TITLE, Peer, environment, program
 from bench.receive import send
 from bench.table import Row, Target, compared
 
@@ -58,12 +57,11 @@ def _move(peer: Peer, study: str) -> float:
 
 
 def _ask(peer: Peer, study: str, command: Sequence[str], counted: str) -> float:
-    environment = {**os.environ, "TCP_NODELAY": "1"}
     keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
     began = time.monotonic()
     done = subprocess.run(
         [*command, "-aec", peer.ae_title, *keys, "127.0.0.1", str(peer.port)],
-        env=environment,
+        env=environment(nagle=False),
         capture_output=True,
         text=True,
         errors="replace",
