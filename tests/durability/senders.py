@@ -20,15 +20,15 @@ _LIMITS = Limits(connect_timeout_seconds=3.0, dimse_timeout_seconds=20.0)
 class Sender:
     """Sends the objects of one study after another over one association; on any end it asks for a new one."""
 
-    def __init__(self, port: int, part: int, size: int) -> None:
+    def __init__(self, port: int, part: int, size: int, study: int = 1) -> None:
         self.acknowledged: list[Sent] = []
         self.refusals: list[int] = []
         self._port = port
         self._waiting: Sent | None = None
         self._part = part
         self._size = size
-        self._study = study_uid(1, part)
-        self._studies = count(2)
+        self._study = study_uid(study, part)
+        self._studies = count(study + 1)
         self._objects = count(1)
         self._ended = threading.Event()
         self._fault: Exception | None = None

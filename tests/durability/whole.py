@@ -6,7 +6,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from adapters.dicom.part10 import read_file_header
@@ -21,6 +21,7 @@ from tests.durability.senders import Sender
 SENDERS = 4
 SIZE = 20_000
 _FOUND = re.compile(r"\(0008,0018\) UI \[([0-9.]+)")
+_SUCCESS = re.compile(r"Received (Final Find|C-GET) Response \(Success\)")
 _PROGRESS_SECONDS = 90.0
 
 
@@ -31,6 +32,7 @@ class WholeArchive(Archive):
         super().__init__(data, settings)
         self.lines = folder / "archive.log"
         self._settings = dict(settings or {})
+        self._said = ""
 
     @property
     def database(self) -> Path:
@@ -62,14 +64,14 @@ class WholeArchive(Archive):
         machine.kill_database(self.database)
         machine.kill_all(self.processes())
 
+    @property
+    def dsn(self) -> str:
+        """Where its database is."""
+        return EmbeddedPostgres(self.database).dsn()
+
     def broken_promises(self, acknowledged: Sequence[Sent], after: int = 0) -> list[str]:
         """P1, P2, P6: by the log, the files and the read model, then by C-FIND and C-GET."""
-        environment = {"ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576", **self._settings}
-        settings, _ = load(None, environment, data=self.data)
-        with compose.archive(settings, EmbeddedPostgres(self.database).dsn(), connections=4) as archive:
-            files = archive.files({})
-            broken = checker.broken_promises(archive, files, acknowledged, after)
-            files.close()
+        broken = self.facts_broken(acknowledged, after)
         by_study: dict[str, list[Sent]] = {}
         for one in acknowledged:
             by_study.setdefault(one.study, []).append(one)
@@ -84,33 +86,57 @@ class WholeArchive(Archive):
             ]
         return broken
 
+    def facts_broken(self, acknowledged: Sequence[Sent], after: int = 0) -> list[str]:
+        """P1 and P2 without asking the archive."""
+        with self._parts() as archive:
+            files = archive.files({})
+            try:
+                return checker.broken_promises(archive, files, acknowledged, after)
+            finally:
+                files.close()
+
     def head(self) -> int:
         """The newest position of its log."""
-        with compose.archive(load(None, {}, data=self.data)[0], EmbeddedPostgres(self.database).dsn()) as archive:
+        with self._parts() as archive:
             return archive.log.head()
+
+    def _parts(self) -> AbstractContextManager[compose.Archive]:
+        environment = {"ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576", **self._settings}
+        settings, _ = load(None, environment, data=self.data)
+        return compose.archive(settings, self.dsn, connections=4)
 
     def found(self, study: str) -> set[str]:
         """The instances of a study, by C-FIND."""
         keys = ("QueryRetrieveLevel=IMAGE", f"StudyInstanceUID={study}", f"SeriesInstanceUID={study}.1")
         asked = [part for key in (*keys, "SOPInstanceUID") for part in ("-k", key)]
-        said = self.dcmtk("findscu", "-v", "-S", *asked)
-        assert said.returncode == 0, said.stdout + said.stderr
-        return set(_FOUND.findall(said.stdout + said.stderr))
+        until(
+            lambda: self._answered("findscu", "-v", "-S", *asked), _PROGRESS_SECONDS, "C-FIND is answered with Success"
+        )
+        return set(_FOUND.findall(self._said))
 
     def given(self, study: str) -> dict[str, bytes]:
         """The data sets of a study, by C-GET."""
         with tempfile.TemporaryDirectory() as folder:
             asked = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
-            said = self.dcmtk("getscu", "-S", "+B", "-od", folder, *asked)
-            assert said.returncode == 0, said.stdout + said.stderr
+            until(
+                lambda: self._answered("getscu", "-v", "-S", "+B", "-od", folder, *asked),
+                _PROGRESS_SECONDS,
+                "C-GET is answered with Success",
+            )
             raws = [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
         return {name: raw[read_file_header(raw).size :] for name, raw in raws}
 
+    def _answered(self, tool: str, *arguments: str) -> bool:
+        """Whether a tool was told Success; just after a crash it may be told to come again."""
+        done = self.dcmtk(tool, *arguments)
+        self._said = done.stdout + done.stderr
+        return done.returncode == 0 and _SUCCESS.search(self._said) is not None
+
 
 @contextmanager
-def sending(archive: WholeArchive) -> Iterator[list[Sender]]:
-    """Four senders at work."""
-    senders = [Sender(archive.port, part, SIZE) for part in range(1, SENDERS + 1)]
+def sending(archive: WholeArchive, study: int = 1) -> Iterator[list[Sender]]:
+    """Four senders at work, each with a study of its own for this number."""
+    senders = [Sender(archive.port, part, SIZE, study) for part in range(1, SENDERS + 1)]
     for sender in senders:
         sender.start()
     try:
