@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 
 from bench.objects import CT, SMALL, Batch, Uids
-from bench.peers import Annals, until
+from bench.peers import Annals
+from bench.programs import until
 from bench.receive import send
 from bench.table import Row, Target, percentile
 

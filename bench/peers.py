@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -21,44 +16,11 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from adapters.postgres.embedded import EmbeddedPostgres
+from bench.programs import children, command_line, environment, free_port, program, until
 
 SINK_AE_TITLE = "BENCHSINK"
 POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
-_SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
 _PASSWORD = "bench"
-
-
-def environment(*, nagle: bool) -> dict[str, str]:
-    """For a program built on DCMTK, client or server: it leaves Nagle's algorithm on where TCP_NODELAY is not set.
-
-    So since DCMTK 3.6.2 (its envvars.txt); before, the variable meant the opposite.
-    """
-    kept = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
-    return kept if nagle else {**kept, "TCP_NODELAY": "1"}
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition. Raises :class:`TimeoutError`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {what}")
-        time.sleep(0.005)
-
-
-def program(name: str) -> str:
-    """The path of a program. Raises :class:`FileNotFoundError`."""
-    found = shutil.which(name, path=_SEARCHED)
-    if found is None:
-        raise FileNotFoundError(f"{name} is not installed: run 'make bench' as an administrator")
-    return found
 
 
 class Peer:
@@ -172,7 +134,7 @@ class Annals(Peer):
 
     def receivers(self) -> list[int]:
         """The processes that receive."""
-        return [pid for pid in self.processes() if b"\0dimse\0" in _command_line(pid) + b"\0"]
+        return [pid for pid in self.processes() if b"\0dimse\0" in command_line(pid) + b"\0"]
 
     def _ready(self) -> bool:
         return _answers(f"http://127.0.0.1:{self.http_port}/health/ready")
@@ -248,7 +210,6 @@ class OrthancOnPostgres(Orthanc):
                 "Username": "orthanc",
                 "Password": _PASSWORD,
                 "EnableSsl": False,
-                "Lock": False,
             },
         }
 
@@ -316,24 +277,6 @@ class Dcmqrscp(Peer):
         self.launch([program("dcmqrscp"), "-c", str(file)])
         self.wait_for(self.echoes)
         return self
-
-
-def children(pid: int) -> list[int]:
-    """All descendants of a process, PostgreSQL's apart."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text("ascii").split():
-                if b"postgres" not in _command_line(int(child)).split(b"\0")[0]:
-                    found += [int(child), *children(int(child))]
-    return found
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _answers(url: str) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.objects import CT, HUGE, SMALL, Batch, Shape, Uids
-from bench.peers import Annals, Peer, environment, program
+from bench.peers import Annals, Peer
+from bench.programs import environment, program
 from bench.table import Row, Target, compared
 
 _MIB = 2**20

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.objects import CT, Batch, Uids
-from bench.peers import SINK_AE_TITLE, Peer, environment, program
+from bench.peers import SINK_AE_TITLE, Peer
+from bench.programs import environment, program
 from bench.receive import send
 from bench.table import Row, Target, compared
 

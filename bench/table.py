@@ -13,7 +13,7 @@ from importlib.metadata import version
 from statistics import median
 
 from annals import __version__
-from bench.peers import program
+from bench.programs import program
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Row:
             self.what,
             f"{figure(self.ours)} {self.unit}",
             self.peer or "-",
-            _theirs(self.theirs, self.unit),
+            "-" if self.theirs is None else f"{figure(self.theirs)} {self.unit}",
             "-" if self.ratio is None else f"{self.ratio:.2f}",
             str(aimed) if aimed else "-",
             ("yes" if aimed.met(compared) else "**no**") if aimed else "-",
@@ -61,11 +61,17 @@ class Row:
 def compared(
     what: str, unit: str, ours: Sequence[float], peer: str, theirs: Sequence[float], target: Target | None = None
 ) -> Row:
-    """A row of rounds: medians of both, and the median of the ratios of each round; a peer may have failed (NaN)."""
-    ratios = [mine / yours for mine, yours in zip(ours, theirs, strict=True)]
-    if any(map(math.isnan, theirs)):
-        return Row(what, unit, median(ours), peer, math.nan)
-    return Row(what, unit, median(ours), peer, median(theirs), median(ratios), target)
+    """A row of rounds: medians of both, and the median of the ratios of each round.
+
+    A round in which the peer failed is NaN: it is told and not counted.
+    """
+    rounds = [(mine, yours) for mine, yours in zip(ours, theirs, strict=True) if not math.isnan(yours)]
+    if not rounds:
+        return Row(what, unit, median(ours), f"{peer} (failed)")
+    if failed := len(ours) - len(rounds):
+        peer = f"{peer} ({failed} of {len(ours)} rounds failed)"
+    ratio = median(mine / yours for mine, yours in rounds)
+    return Row(what, unit, median(ours), peer, median(yours for _, yours in rounds), ratio, target)
 
 
 def figure(value: float) -> str:
@@ -94,12 +100,6 @@ def rendered(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def _theirs(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    return "failed" if math.isnan(value) else f"{figure(value)} {unit}"
 
 
 def _machine() -> list[str]:

@@ -41,9 +41,13 @@ def test_a_ratio_is_the_median_over_the_rounds() -> None:
     assert str(row) == "| receive | 200 objects/s | peer | 100 objects/s | 3.00 | ≥ 3 | yes |"
 
 
-def test_a_peer_that_failed_has_no_ratio() -> None:
-    row = compared("receive", "objects/s", [100, 300], "peer", [100, math.nan], Target(3))
-    assert str(row) == "| receive | 200 objects/s | peer | failed | - | - | - |"
+def test_a_round_in_which_the_peer_failed_is_told_and_not_counted() -> None:
+    once = compared("receive", "objects/s", [100, 300, 200], "peer", [100, math.nan, 100], Target(3))
+    assert str(once) == (
+        "| receive | 200 objects/s | peer (1 of 3 rounds failed) | 100 objects/s | 1.50 | ≥ 3 | **no** |"
+    )
+    never = compared("receive", "objects/s", [100, 300], "peer", [math.nan, math.nan], Target(3))
+    assert str(never) == "| receive | 200 objects/s | peer (failed) | - | - | - | - |"
 
 
 def test_a_target_has_a_side() -> None:

@@ -1,0 +1,63 @@
+"""The programs that are run: where they are, their environment, their ports and their processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def environment(*, nagle: bool) -> dict[str, str]:
+    """For a program built on DCMTK, client or server: it leaves Nagle's algorithm on where TCP_NODELAY is not set.
+
+    So since DCMTK 3.6.2 (its envvars.txt).
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    return kept if nagle else {**kept, "TCP_NODELAY": "1"}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition. Raises :class:`TimeoutError`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        time.sleep(0.005)
+
+
+def program(name: str) -> str:
+    """The path of a program. Raises :class:`FileNotFoundError`."""
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed: run 'make bench' as an administrator")
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """All descendants of a process, PostgreSQL's apart."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text("ascii").split():
+                if b"postgres" not in command_line(int(child)).split(b"\0")[0]:
+                    found += [int(child), *children(int(child))]
+    return found
+
+
+def command_line(pid: int) -> bytes:
+    """A process's arguments, each ended by a zero byte; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
