@@ -16,7 +16,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from adapters.postgres.embedded import EmbeddedPostgres
-from bench.programs import children, command_line, environment, free_port, program, until
+from bench.programs import children, command_line, cpu_seconds, environment, free_port, program, until
 
 SINK_AE_TITLE = "BENCHSINK"
 POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
@@ -57,7 +57,13 @@ class Peer:
     def processes(self) -> list[int]:
         """The server's process and its children, the database's apart."""
         assert self.process
-        return [self.process.pid, *children(self.process.pid)]
+        found = [self.process.pid, *children(self.process.pid)]
+        return [pid for pid in found if b"postgres" not in command_line(pid).split(b"\0")[0]]
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its processes so far, its database's among them."""
+        assert self.process
+        return cpu_seconds(self.process.pid)
 
     def launch(self, command: Sequence[str], settings: dict[str, str] | None = None) -> None:
         """Run the server's program with its output in a file of its folder."""
@@ -212,6 +218,11 @@ class OrthancOnPostgres(Orthanc):
                 "EnableSsl": False,
             },
         }
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its processes so far, its database's among them."""
+        postmaster = int((self._server.data / "postmaster.pid").read_text("ascii").split("\n")[0])
+        return super().cpu_seconds() + cpu_seconds(postmaster)
 
     def stop(self) -> None:
         """Stop it and its database."""

@@ -68,12 +68,15 @@ def measure(
             for association in range(load.associations)
         ]
         rates: dict[str, list[float]] = {peer.name: [] for peer in taking}
+        spent: dict[str, list[float]] = {peer.name: [] for peer in taking}
         for turn in range(2 if quick else 3):
             for batch in batches:
                 batch.renew()
             for peer in (*taking[turn % len(taking) :], *taking[: turn % len(taking)]):
                 os.sync()
+                before = peer.cpu_seconds()
                 rates[peer.name].append(_rate(peer, batches, load, fails=peer is not ours))
+                spent[peer.name].append((peer.cpu_seconds() - before) * 1000 / (size * load.associations))
         rows += [
             compared(
                 str(load),
@@ -83,6 +86,10 @@ def measure(
                 rates[peer.name],
                 _TARGETS.get((load.shape, load.associations, load.nagle, peer.name)),
             )
+            for peer in others
+        ]
+        rows += [
+            compared(f"{load}: the server's CPU", "ms/object", spent[ours.name], peer.name, spent[peer.name])
             for peer in others
         ]
         report(rows)
