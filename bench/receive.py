@@ -42,7 +42,7 @@ class Load:
 
 def loads(nagle: bool, quick: bool) -> Iterator[Load]:
     """What is sent. With Nagle on a peer may take some twenty a second, so fewer objects."""
-    for shape, many, few in ((CT, 400, 80), (SMALL, 800, 80)):
+    for shape, many, few in ((CT, 400, 60), (SMALL, 800, 40)):
         for associations in (1, 4) if quick else (1, 4, 8):
             objects = (few * min(associations, 4)) if nagle else many
             yield Load(shape, associations, nagle, objects // (2 if quick else 1))
