@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from domain.errors import AnnalsError
+
 _LOG = logging.getLogger("annals.supervisor")
 LIFELINE_VARIABLE = "ANNALS_LIFELINE"
 SOCKET_VARIABLE = "ANNALS_LISTENING_SOCKET"
@@ -56,6 +58,7 @@ class Supervisor:
     tend: Callable[[], None]
     _children: list[_Child] = field(default_factory=list)
     _stopping: bool = False
+    _trouble: str = ""
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit code (0: all drained in time)."""
@@ -70,7 +73,7 @@ class Supervisor:
         try:
             while not self._stopping:
                 self._restart_the_dead(lifeline_read)
-                self.tend()
+                self._tend()
                 select.select([wake_read], [], [], self._pause())
                 _drain_pipe(wake_read)
             return self._drain()
@@ -84,6 +87,17 @@ class Supervisor:
                     child.process.wait()
             for descriptor in (lifeline_read, lifeline_write, wake_read, wake_write):
                 os.close(descriptor)
+
+    def _tend(self) -> None:
+        """What cannot be mended now is tried again in the next round; its reason is logged once while it lasts."""
+        try:
+            self.tend()
+        except (AnnalsError, OSError) as error:
+            if str(error) != self._trouble:
+                _LOG.error("%s", error)
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

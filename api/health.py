@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from domain.errors import AnnalsError
 Check = Callable[[], Mapping[str, object]]
 """Looks at one part; returns what it measured, raises :class:`AnnalsError` when a store would fail because of it."""
 
+_LOG = logging.getLogger("annals.health")
 _REMEMBERED_SECONDS = 1.0
 
 
@@ -59,4 +61,8 @@ class _Readiness:
             except (AnnalsError, OSError) as error:
                 fine = False
                 parts[name] = {"ok": False, "reason": str(error)}
+            except Exception as error:  # noqa: BLE001 - the door's one place for what nobody foresaw
+                _LOG.exception("the check of %s failed", name)
+                fine = False
+                parts[name] = {"ok": False, "reason": type(error).__name__}
         return fine, parts

@@ -37,10 +37,14 @@ def children(of: int) -> list[int]:
 
 def postmaster(folder: Path) -> int | None:
     """The pid of the server that works in an embedded database's folder."""
+    inside = _inside(folder)
+    return next((pid for pid in inside if parent(pid) not in inside and children(pid)), None)
+
+
+def _inside(folder: Path) -> set[int]:
     data = (folder / "data").resolve()
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    inside = {pid for pid in pids if _works_in(pid) == data}
-    return next((pid for pid in inside if parent(pid) not in inside), None)
+    return {pid for pid in pids if _works_in(pid) == data}
 
 
 def _works_in(pid: int) -> Path | None:
@@ -68,12 +72,13 @@ def kill_all(pids: Iterable[int]) -> None:
 
 def kill_database(folder: Path) -> None:
     """End an embedded server with all its processes; the kernel's shared memory goes as it does in a power cut."""
-    pid = postmaster(folder)
-    if pid is None:
-        return
-    os.kill(pid, signal.SIGSTOP)
-    kill_all([pid, *children(pid)])
+    killed: set[str] = set()
+    if server := postmaster(folder):
+        os.kill(server, signal.SIGSTOP)
+    while inside := _inside(folder):
+        kill_all(inside)
+        killed |= {str(pid) for pid in inside}
     for line in Path("/proc/sysvipc/shm").read_text("ascii").splitlines()[1:]:
         fields = line.split()
-        if fields[4] == str(pid):
+        if fields[4] in killed:
             subprocess.run(["ipcrm", "-m", fields[1]], check=False, capture_output=True)

@@ -94,7 +94,7 @@ class Sender:
         data = one.data_set()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, data, 0)
-        status = requestor.store(
+        status, _ = requestor.store(
             association,
             next(iter(association.contexts)),
             1,

@@ -64,6 +64,7 @@ def test_P1_P2_what_was_acknowledged_outlives_every_kill(
     acknowledged = [one for sender in senders for one in sender.acknowledged]
     until(whole.ready, 60, "ready again after the last kill")
     print(f"{rounds} kills, {len(acknowledged)} acknowledged, {sum(len(s.refusals) for s in senders)} refused")
+    assert [line for line in whole.log_lines().splitlines() if "Traceback" in line] == []
     assert whole.broken_promises(acknowledged) == []
     assert whole.stop() == 0
     until(lambda: no_process_left(whole), 30, "no process of the archive is left")

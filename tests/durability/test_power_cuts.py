@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from tests.archive.conftest import until
-from tests.durability.disks import FILE_SYSTEMS, Disk
+from tests.durability.disks import FILE_SYSTEMS
 from tests.durability.objects import Sent
-from tests.durability.whole import WholeArchive, more_acknowledged, no_process_left, sending
+from tests.durability.whole import Machine, WholeArchive, more_acknowledged, no_process_left, sending
 
 _CUTS = {"ext4": 3, "xfs": 2}
 _CUTS_OF_A_SOAK = {"ext4": 13, "xfs": 12}
@@ -27,32 +27,6 @@ WHERE a.amname = 'btree' AND c.relpersistence <> 't' AND i.indisvalid
 """
 
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(3600)]
-
-
-class Machine:
-    """An archive with its storage and its database on two disks that lose their power together."""
-
-    def __init__(self, images: Path, kind: str) -> None:
-        self.kind = kind
-        self.disks = [Disk(images, f"{kind}-whole-{name}", kind) for name in ("files", "data")]
-        self.storage = self.disks[0].path / "storage"
-        settings = {"ANNALS_STORAGE__PATH": str(self.storage)}
-        self.archive = WholeArchive(images, self.disks[1].path / "data", settings)
-
-    def cut(self) -> None:
-        """Cut the power, and start again as the machine would."""
-        for disk in self.disks:
-            disk.cut()
-        self.archive.kill()
-        for disk in self.disks:
-            disk.remount()
-        self.archive.start()
-
-    def remove(self) -> None:
-        """Leave nothing."""
-        self.archive.kill()
-        for disk in self.disks:
-            disk.remove()
 
 
 @pytest.fixture(params=FILE_SYSTEMS)

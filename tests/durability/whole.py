@@ -15,6 +15,7 @@ from annals import compose
 from annals.settings import load
 from tests.archive.conftest import Archive, until
 from tests.durability import checker, machine
+from tests.durability.disks import Disk
 from tests.durability.objects import Sent
 from tests.durability.senders import Sender
 
@@ -56,12 +57,12 @@ class WholeArchive(Archive):
 
     def kill(self) -> None:
         """Every process at once, as the power takes them."""
-        if self.process:
-            with_supervisor = [self.process.pid, *machine.children(self.process.pid), *self.processes()]
+        if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGSTOP)
-            machine.kill_all(with_supervisor)
-            self.process.wait()
         machine.kill_database(self.database)
+        if self.process:
+            machine.kill_all([*machine.children(self.process.pid), *self.processes(), self.process.pid])
+            self.process.wait()
         machine.kill_all(self.processes())
 
     @property
@@ -131,6 +132,32 @@ class WholeArchive(Archive):
         done = self.dcmtk(tool, *arguments)
         self._said = done.stdout + done.stderr
         return done.returncode == 0 and _SUCCESS.search(self._said) is not None
+
+
+class Machine:
+    """An archive with its storage and its database on two disks that lose their power together."""
+
+    def __init__(self, images: Path, kind: str) -> None:
+        self.kind = kind
+        self.disks = [Disk(images, f"{kind}-whole-{name}", kind) for name in ("files", "data")]
+        self.storage = self.disks[0].path / "storage"
+        settings = {"ANNALS_STORAGE__PATH": str(self.storage)}
+        self.archive = WholeArchive(images, self.disks[1].path / "data", settings)
+
+    def cut(self) -> None:
+        """Cut the power, and start again as the machine would."""
+        for disk in self.disks:
+            disk.cut()
+        self.archive.kill()
+        for disk in self.disks:
+            disk.remount()
+        self.archive.start()
+
+    def remove(self) -> None:
+        """Leave nothing."""
+        self.archive.kill()
+        for disk in self.disks:
+            disk.remove()
 
 
 @contextmanager
