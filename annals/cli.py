@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from annals import __version__, commands, settings
+from annals.importing.command import import_command
 from domain.errors import AnnalsError, InvalidInput
 
 app = typer.Typer(name="annals", help="Annals, an event-sourced PACS.", no_args_is_help=True, add_completion=False)
@@ -91,6 +92,9 @@ def rebuild(name: str, data: Data = None, cfg: Cfg = None) -> None:
     commands.rebuild(_settings(cfg, data), name)
 
 
+app.command("import")(import_command)
+
+
 def _settings(cfg: Path | None, data: Path | None) -> settings.Settings:
     loaded, warnings = settings.load(cfg, os.environ, data=data)
     for warning in warnings:
@@ -101,6 +105,13 @@ def _settings(cfg: Path | None, data: Path | None) -> settings.Settings:
 def main() -> None:
     """The entry point ``annals``."""
     _run(app, "annals")
+
+
+def import_main() -> None:
+    """The entry point ``dcm_import``."""
+    command = typer.Typer(add_completion=False)
+    command.command()(import_command)
+    _run(command, "dcm_import")
 
 
 def _run(command: typer.Typer, name: str) -> None:

@@ -81,8 +81,11 @@ def store(
     offset: int,
     length: int,
     originator: tuple[str, int] | None = None,
-) -> int:
-    """C-STORE of a part of a file; the status (PS3.7 9.1.1). ``originator`` is whose C-MOVE this belongs to."""
+) -> tuple[int, str]:
+    """C-STORE of a part of a file; the status and Error Comment that answer it (PS3.7 9.1.1, C).
+
+    ``originator`` is whose C-MOVE this belongs to.
+    """
     request = Command(
         C_STORE_RQ,
         message_id=message_id,
@@ -93,5 +96,5 @@ def store(
         move_originator_message_id=originator[1] if originator else None,
     )
     association.send_file(context_id, request, fd, offset, length)
-    status = association.response_to(message_id).status
-    return 0xC000 if status is None else status
+    answer = association.response_to(message_id)
+    return 0xC000 if answer.status is None else answer.status, answer.error_comment or ""

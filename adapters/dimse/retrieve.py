@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from adapters.dicom.native_syntaxes import FALLBACKS, NATIVE, converted
+from adapters.dicom.native_syntaxes import converted
 from adapters.dimse import requestor
 from adapters.dimse.answers import PENDING, comment, status_of
 from adapters.dimse.association import Association
@@ -18,6 +18,7 @@ from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded, DimseError
 from adapters.dimse.identifier import IdentifierReader
 from adapters.dimse.presentation import IMPLICIT_LITTLE_ENDIAN, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE
+from adapters.dimse.sending import carrying_syntax, proposals
 from domain import instance as instance_stream
 from domain.attributes import Level
 from domain.device import DeviceAdded
@@ -136,7 +137,7 @@ class RetrieveService:
                         device.port,
                         calling_ae_title=self.ae_title,
                         called_ae_title=device.ae_title,
-                        contexts=_proposals(rest),
+                        contexts=proposals((one.sop_class_uid, one.content.transfer_syntax_uid) for one in rest),
                         limits=self.limits,
                     )
                 except DimseError as error:
@@ -180,8 +181,7 @@ class RetrieveService:
         originator: Originator | None,
     ) -> int:
         stored = wanted.content.transfer_syntax_uid
-        syntaxes = (stored, *FALLBACKS) if stored in NATIVE else (stored,)
-        syntax = next((s for s in syntaxes if (wanted.sop_class_uid, s) in contexts), None)
+        syntax = carrying_syntax(contexts, wanted.sop_class_uid, stored)
         if syntax is None:
             _LOG.warning("instance %s: no presentation context for %s", wanted.sop_instance_uid, stored)
             return _CANNOT_SEND
@@ -194,7 +194,7 @@ class RetrieveService:
             offset, length = wanted.content.header_size, wanted.content.size
             if syntax != stored:
                 descriptor, offset, length = converted(descriptor, offset, length, stored, syntax, self.limits)
-            return requestor.store(
+            status, _ = requestor.store(
                 association,
                 contexts[(wanted.sop_class_uid, syntax)],
                 message_id,
@@ -205,6 +205,7 @@ class RetrieveService:
                 length=length,
                 originator=(originator.ae_title, originator.message_id) if originator else None,
             )
+            return status
         except AssociationEnded:
             raise
         except (AnnalsError, OSError) as error:
@@ -241,17 +242,6 @@ def _counted(request: Command, status: int, tally: Tally, remaining: int | None)
         failed=tally.failed,
         warning=tally.warning,
     )
-
-
-def _proposals(wanted: Sequence[Wanted]) -> list[tuple[str, tuple[str, ...]]]:
-    """One context for each stored syntax of each class, and where places are left one with the fallbacks."""
-    stored = list(dict.fromkeys((one.sop_class_uid, one.content.transfer_syntax_uid) for one in wanted))
-    proposals: list[tuple[str, tuple[str, ...]]] = [(sop_class, (syntax,)) for sop_class, syntax in stored]
-    for fallback in reversed(FALLBACKS):
-        for sop_class in dict.fromkeys(sop_class for sop_class, syntax in stored if syntax in NATIVE):
-            if (sop_class, (fallback,)) not in proposals and len(proposals) < 128:
-                proposals.append((sop_class, (fallback,)))
-    return proposals
 
 
 def _failed_list(uids: Sequence[str], syntax: str) -> bytes:

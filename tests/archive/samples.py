@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -144,3 +145,8 @@ def send(port: int, sample: Sample) -> tuple[int, str]:
         return answer.Status, answer.get("ErrorComment", "")
     finally:
         association.release()
+
+
+def digest(sample: Sample) -> str:
+    """The name that the archive's storage gives to the sample's data set."""
+    return hashlib.sha256(sample.data_set()).hexdigest()

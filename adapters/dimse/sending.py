@@ -1,0 +1,31 @@
+"""Which presentation contexts to propose for stored objects, and which carries which (correctness C3.7, C3.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from adapters.dicom.native_syntaxes import FALLBACKS, NATIVE
+
+CONTEXTS_MAX = 128
+
+Proposal = tuple[str, tuple[str, ...]]
+
+
+def proposals(kinds: Iterable[tuple[str, str]]) -> list[Proposal]:
+    """Contexts for objects of these kinds (SOP class, stored transfer syntax), the kinds at most 128.
+
+    One context for each kind; where places are left, one with each fallback for the classes of native objects.
+    """
+    stored = list(dict.fromkeys(kinds))
+    proposed: list[Proposal] = [(sop_class, (syntax,)) for sop_class, syntax in stored]
+    for fallback in reversed(FALLBACKS):
+        for sop_class in dict.fromkeys(sop_class for sop_class, syntax in stored if syntax in NATIVE):
+            if (sop_class, (fallback,)) not in proposed and len(proposed) < CONTEXTS_MAX:
+                proposed.append((sop_class, (fallback,)))
+    return proposed
+
+
+def carrying_syntax(accepted: Mapping[tuple[str, str], int], sop_class_uid: str, stored: str) -> str | None:
+    """The syntax in which an object can go over an association: the stored one, else a fallback for native objects."""
+    syntaxes = (stored, *FALLBACKS) if stored in NATIVE else (stored,)
+    return next((syntax for syntax in syntaxes if (sop_class_uid, syntax) in accepted), None)

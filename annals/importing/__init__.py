@@ -1,0 +1,1 @@
+"""``annals import``: sends a folder of files to an archive (CLI-2)."""
