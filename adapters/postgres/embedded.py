@@ -221,6 +221,15 @@ class EmbeddedPostgres:
                     self.stop()
                     raise Unavailable(f"PostgreSQL did not start (exit {code}), see {self._log}: {said[-400:].strip()}")
                 time.sleep(0.3)
+                if "shared memory block" in said:
+                    self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """Backends outlive a killed postmaster for ever where they wait for a lock whose holder was killed too."""
+        if self._postmaster() is None:
+            for pid in [pid for pid in _pids() if _works_in(pid, self.data)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _wait_until_it_answers(self, deadline: float) -> bool:
         assert self._process

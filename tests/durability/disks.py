@@ -85,7 +85,7 @@ class Disk:
 
 def _release(path: Path) -> None:
     """Take a file system away from whoever still uses it."""
-    while os.path.ismount(path):
+    while f" {path} " in Path("/proc/self/mounts").read_text("utf-8"):
         _run("umount", "-l", str(path))
 
 

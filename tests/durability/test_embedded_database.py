@@ -93,6 +93,21 @@ def test_a_taken_over_server_that_is_killed_is_started_again(folder: Path, start
     assert machine.postmaster(folder) is None
 
 
+def test_a_backend_that_outlives_its_killed_postmaster_does_not_keep_the_next_from_starting(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    server.start()
+    with psycopg.connect(server.dsn()) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGSTOP)
+        postmaster = machine.postmaster(folder)
+        assert postmaster
+        machine.kill_all([postmaster])
+        connection.close()
+    again = EmbeddedPostgres(folder)
+    again.start(timeout_seconds=15)
+    assert answers(again)
+    again.stop()
+
+
 @pytest.mark.parametrize("left", ["nothing", "another program's number", "another database's number"])
 def test_F47_lock_files_that_a_power_cut_left_do_not_keep_it_from_starting(
     folder: Path, left: str, postgres_server: EmbeddedPostgres
