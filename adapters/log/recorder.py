@@ -11,8 +11,8 @@ import psycopg
 from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier
+from psycopg.rows import dict_row, tuple_row
+from psycopg.sql import SQL, Identifier, Literal
 
 from adapters.postgres.database import PatientConnection
 from domain.limits import Limits
@@ -23,9 +23,14 @@ CHANNEL = "event"
 WRITER_LOCK = 0x416E6E6C
 """The advisory lock of the one writer at a time, over all processes: positions rise in commit order."""
 
-_INSERT_PARTICULARS = SQL(
-    "INSERT INTO log.particulars (id, patient_key, salt, digest, content) "
-    "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bytea[], %s::text[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"
+_LOCKED = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock}), pg_notify({channel}, '')) "
+_INSERT = (
+    "INSERT INTO {schema}.{table} (originator_id, originator_version, topic, state) SELECT fact.* FROM locked, "
+    "unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS fact RETURNING notification_id"
+)
+_PARTICULARS = (
+    ", particulars AS (INSERT INTO log.particulars (id, patient_key, salt, digest, content) "
+    "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bytea[], %b::text[], %b::jsonb[]) ON CONFLICT (id) DO NOTHING) "
 )
 
 
@@ -51,7 +56,10 @@ class Datastore(PostgresDatastore):
             configure(connection)
             assert isinstance(connection, PatientConnection)
             connection.patience_seconds = limits.database_timeout_seconds + limits.lock_timeout_seconds
-            connection.execute("SET synchronous_commit = on")
+            connection.execute(
+                "SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', %s, false)",
+                (f"{max(1, int(limits.lock_timeout_seconds))}s",),
+            )
 
         self.pool = ConnectionPool(
             connection_class=PatientConnection,
@@ -77,49 +85,42 @@ class Recorder(PostgresApplicationRecorder):
             SQL("SET LOCAL lock_timeout = '{0}s'").format(max(1, datastore.lock_timeout)),
             SQL("SELECT pg_advisory_xact_lock({0})").format(WRITER_LOCK),
         ]
-        notify = SQL("NOTIFY {0}").format(Identifier(self.channel_name))
-        self._begin = SQL("; ").join([SQL("BEGIN"), *self.lock_table_statements, notify])
-        self._insert = SQL(
-            "INSERT INTO {0}.{1} (originator_id, originator_version, topic, state) "
-            "SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) RETURNING notification_id"
-        ).format(Identifier(datastore.schema), Identifier(events_table_name))
+        names = {
+            "lock": SQL(str(WRITER_LOCK)),
+            "channel": Literal(self.channel_name),
+            "schema": Identifier(datastore.schema),
+            "table": Identifier(events_table_name),
+        }
+        self._insert = SQL(_LOCKED + _INSERT).format(**names).as_string().encode()
+        self._insert_both = SQL(_LOCKED + _PARTICULARS + _INSERT).format(**names).as_string().encode()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
-        """Append in one transaction, with ``particulars=`` rows; one try, since a lost answer is settled by the caller.
+        """Append with ``particulars=`` rows in one statement, which is its own transaction: one round trip.
 
-        Three round trips. Not the library's pipeline: psycopg's stands still for ever on a statement of some megabytes.
-        Raises the library's ``IntegrityError`` on a conflict, ``OperationalError`` or ``InterfaceError`` when the
-        database is away; whether the facts were committed then is unknown.
+        One try, since a lost answer is settled by the caller. Not the library's pipeline: psycopg's stands still for
+        ever on a statement of some megabytes. Raises the library's ``IntegrityError`` on a conflict,
+        ``OperationalError`` or ``InterfaceError`` when the database is away; whether the facts were committed then is
+        unknown.
         """
         if not stored_events:
             return ()
-        particulars: Sequence[ParticularsRow] = kwargs.get("particulars", ())
-        with self.datastore.get_connection() as connection:
-            try:
-                connection.execute(self._begin)
-                if particulars:
-                    connection.execute(
-                        _INSERT_PARTICULARS,
-                        (
-                            [row.id for row in particulars],
-                            [row.patient_key for row in particulars],
-                            [row.salt for row in particulars],
-                            [row.digest for row in particulars],
-                            [row.content for row in particulars],
-                        ),
-                    )
-                rows = connection.execute(
-                    self._insert,
-                    (
-                        [event.originator_id for event in stored_events],
-                        [event.originator_version for event in stored_events],
-                        [event.topic for event in stored_events],
-                        [event.state for event in stored_events],
-                    ),
-                ).fetchall()
-            except psycopg.Error:
-                if not connection.closed:
-                    connection.rollback()
-                raise
-            connection.commit()
-        return [row["notification_id"] for row in rows]
+        rows: Sequence[ParticularsRow] = kwargs.get("particulars", ())
+        facts = (
+            [event.originator_id for event in stored_events],
+            [event.originator_version for event in stored_events],
+            [event.topic for event in stored_events],
+            [event.state for event in stored_events],
+        )
+        with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            if rows:
+                particulars = (
+                    [row.id for row in rows],
+                    [row.patient_key for row in rows],
+                    [row.salt for row in rows],
+                    [row.digest for row in rows],
+                    [row.content for row in rows],
+                )
+                cursor.execute(self._insert_both, particulars + facts, prepare=True)
+            else:
+                cursor.execute(self._insert, facts, prepare=True)
+            return [position for (position,) in cursor.fetchall()]
