@@ -16,7 +16,7 @@ from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetRe
 from domain.attributes import BY_TAG
 from domain.errors import Because, Refused
 from domain.limits import Limits
-from domain.matching import Key
+from domain.matching import Key, is_private_creator
 
 _IMPLICIT = "1.2.840.10008.1.2"
 _EXPLICIT = "1.2.840.10008.1.2.1"
@@ -127,4 +127,6 @@ def _vr(tag: int, sent: str) -> str:
         return known.vr
     if sent and sent != "UN":
         return sent
+    if is_private_creator(f"{tag:08X}"):
+        return "LO"
     return str(DicomDictionary.get(tag, ("UN",))[0]).partition(" ")[0] or "UN"

@@ -1,11 +1,11 @@
-"""Group commit: callers queue their facts, one thread commits all that wait in one transaction."""
+"""Group commit: who finds the log free commits at once; what comes meanwhile waits, and is committed together."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -59,6 +59,7 @@ class GroupWriter:
         self._batch_max = limits.commit_batch_max
         self._wait_seconds = limits.database_timeout_seconds + limits.lock_timeout_seconds
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._closed = False
 
@@ -77,7 +78,14 @@ class GroupWriter:
         """The positions of the facts, durable. Raises :class:`Conflict` or :class:`Unavailable`."""
         if self._closed:
             raise Unavailable("the log is closed")
-        self._queue.put(append)
+        if self._turn.acquire(blocking=False):
+            # Alone, a change of threads would cost as much as the commit.
+            try:
+                self._commit([append])
+            finally:
+                self._turn.release()
+        else:
+            self._queue.put(append)
         try:
             return append.done.result(self._wait_seconds)
         except (FutureTimeout, CancelledError):
@@ -88,25 +96,22 @@ class GroupWriter:
             del append
 
     def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
-            batch = [append for append in batch if append.done.set_running_or_notify_cancel()]
-            if batch:
-                self._commit(batch)
+        while (first := self._queue.get()) is not None:
+            with self._turn:
+                batch = [first, *self._waiting()]
+                if batch := [append for append in batch if append.done.set_running_or_notify_cancel()]:
+                    self._commit(batch)
 
-    def _take(self) -> tuple[list[Append], bool]:
-        batch: list[Append] = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) >= self._batch_max:
-                return batch, True
+    def _waiting(self) -> Iterator[Append]:
+        for _ in range(self._batch_max - 1):
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
-                return batch, True
-        return batch, False
+                return
+            if item is None:
+                self._queue.put(None)
+                return
+            yield item
 
     def _commit(self, batch: list[Append]) -> None:
         try:

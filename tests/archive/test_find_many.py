@@ -20,16 +20,21 @@ from annals.compose import FACTS
 from domain.event import Actor
 from domain.instance import Content, InstanceStored
 from domain.limits import Limits
-from tests.archive.conftest import Archive
+from tests.archive.conftest import Archive, folder_that_others_enter
+from tests.archive.pynetdicom_peer import calm
 
 _STUDIES = 3_000
 _MATCHES_MAX = 2_000
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def filled() -> Iterator[Archive]:
     """An archive whose log tells of many studies."""
-    data: Path = tmp_path_factory.mktemp("many") / "data"
+    with folder_that_others_enter() as folder:
+        yield from _filled(folder / "data")
+
+
+def _filled(data: Path) -> Iterator[Archive]:
     archive = Archive(data, {"ANNALS_LIMITS__QUERY_MATCHES_MAX": str(_MATCHES_MAX)}).start()
     log = EventLog(EmbeddedPostgres(data / "postgres").dsn(), FACTS, Limits())
     log.open()
@@ -70,6 +75,7 @@ def _asked(patient_id: str = "") -> Dataset:
 
 def _found(association: Association, patient_id: str) -> tuple[list[str], int]:
     uids, last = [], 0
+    calm(association)
     for status, answer in association.send_c_find(_asked(patient_id), StudyRoot, msg_id=1):
         if answer is not None:
             uids.append(answer.StudyInstanceUID)
@@ -92,6 +98,7 @@ def test_B33_more_than_the_most_ends_in_A700(association: Association) -> None:
 
 def test_C1_19_a_cancel_in_the_middle_ends_in_FE00_and_holds_for_that_request_only(association: Association) -> None:
     seen, last = 0, 0
+    calm(association)
     for status, answer in association.send_c_find(_asked("EVEN"), StudyRoot, msg_id=1):
         seen += answer is not None
         if seen == 10 and answer is not None:
