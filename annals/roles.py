@@ -154,7 +154,7 @@ def _read(one: Reader, wakeups: Wakeups, lifeline: Lifeline, limits: Limits) -> 
                 prepared = True
             if taken := one.step():
                 if taken < limits.projection_batch_max:
-                    lifeline.ended.wait(started + limits.projection_pace_seconds - time.monotonic())
+                    wakeups.rest(seen, started + limits.projection_pace_seconds - time.monotonic())
                 continue
         except AnnalsError as error:
             _LOG.error("a reader waits: %s", error)

@@ -61,7 +61,7 @@ class Limits:
     commit_batch_max: int = 200
     append_attempts_max: int = 5
     read_lag_wait_seconds: float = 2.0
-    projection_pace_seconds: float = 0.05
+    projection_pace_seconds: float = 0.2
     projection_batch_max: int = 500
     lag_alarm_events: int = 1_000
     lag_alarm_seconds: float = 30.0

@@ -11,6 +11,9 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from adapters.log.recorder import CHANNEL
+from projections.engine import HURRY
+
+Mark = tuple[int, int]
 
 _LOG = logging.getLogger("annals.log")
 _BACKOFF_FIRST_SECONDS = 0.2
@@ -25,6 +28,7 @@ class Wakeups:
         self._dsn = dsn
         self._changed = threading.Condition()
         self._count = 0
+        self._hurries = 0
         self._ending = False
         self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
 
@@ -38,19 +42,25 @@ class Wakeups:
         self._wake()
         self._thread.join()
 
-    def seen(self) -> int:
-        """A mark to hand to :meth:`wait`, taken before looking for work."""
+    def seen(self) -> Mark:
+        """A mark to hand to :meth:`wait` or :meth:`rest`, taken before looking for work."""
         with self._changed:
-            return self._count
+            return self._count, self._hurries
 
-    def wait(self, seen: int, timeout_seconds: float) -> None:
+    def wait(self, seen: Mark, timeout_seconds: float) -> None:
         """Return when something came after the mark, or after the time-out."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count != seen or self._ending, timeout_seconds)
+            self._changed.wait_for(lambda: self._count != seen[0] or self._ending, timeout_seconds)
 
-    def _wake(self) -> None:
+    def rest(self, seen: Mark, timeout_seconds: float) -> None:
+        """Return after the time-out, or when somebody waits for what was not read at the mark."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._hurries != seen[1] or self._ending, max(0.0, timeout_seconds))
+
+    def _wake(self, channel: str = CHANNEL) -> None:
         with self._changed:
             self._count += 1
+            self._hurries += channel == HURRY
             self._changed.notify_all()
 
     def _listen(self) -> None:
@@ -58,7 +68,8 @@ class Wakeups:
         while not self._ending:
             try:
                 with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
-                    connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                    for channel in (CHANNEL, HURRY):
+                        connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
                     backoff = _BACKOFF_FIRST_SECONDS
                     # What came before LISTEN took effect is found by looking.
                     self._wake()
@@ -71,8 +82,8 @@ class Wakeups:
 
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
         while not self._ending:
-            for _ in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
-                self._wake()
+            for notified in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
+                self._wake(notified.channel)
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
