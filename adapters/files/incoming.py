@@ -9,6 +9,7 @@ from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
 from adapters.files import disk
 from adapters.files.storage import Storage
+from adapters.files.writing import Buffers, NewFile
 from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import Limits
@@ -16,8 +17,6 @@ from processes.ports import Failpoints, Header
 
 HEAD_MAX = 64 * 1024
 """Bytes of a data set that stay in memory for the scan; the rest is read back from the temp file where needed."""
-
-_WRITE_BACK = 8 * 1024 * 1024
 
 
 class IncomingObject:
@@ -35,6 +34,7 @@ class IncomingObject:
         indexer: Indexer,
         limits: Limits,
         failpoint: Failpoints,
+        buffers: Buffers,
     ) -> None:
         """``identity`` is SOP Class UID and SOP Instance UID as the request names them."""
         self._storage = storage
@@ -46,12 +46,13 @@ class IncomingObject:
         self._file_header = file_header(*identity, transfer_syntax_uid, source_ae_title)
         self._hash = hashlib.sha256()
         self._size = 0
-        self._written_back = 0
         self._head = bytearray()
         self._header: Header | None = None
         self._content: Content | None = None
         self._refused: tuple[Because, str] | None = None
         self._temp = storage.create_temp()
+        self._file = NewFile(self._temp.descriptor, buffers)
+        self._file.append(self._file_header)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes of the data set. Raises A700."""
@@ -62,24 +63,21 @@ class IncomingObject:
         if self._size + length > self._size_max:
             raise self._refuse(Refused(Because.OUT_OF_RESOURCES, "the object is larger than object_size_max"))
         try:
-            if self._size:
-                self._append(data)
-            else:
-                self._begin(data)
+            self._file.append(data)
+            self._failpoint("store.after_write")
         except OSError as error:
             raise self._refuse(self._storage.failed(error, "write")) from error
         self._hash.update(data)
         if self._size < HEAD_MAX:
             self._head += data[: HEAD_MAX - self._size]
         self._size += length
-        if self._size - self._written_back >= _WRITE_BACK:
-            self._write_back()
 
     def header(self) -> Header:
         """Check the whole data set and read its header. Raises Refused: C000, A900, or A700 where it cannot be read."""
         self._go_on()
         if self._header is None:
             try:
+                self._file.finish()
                 self._header = self._indexer.header(
                     bytes(self._head), self._read, self._size, self._transfer_syntax_uid, *self._identity
                 )
@@ -94,6 +92,8 @@ class IncomingObject:
         self._go_on()
         if self._content is None:
             try:
+                self._file.finish()
+                self._file.close()
                 self._failpoint("store.before_sync")
                 disk.sync(self._temp.descriptor)
                 self._failpoint("store.after_sync")
@@ -108,43 +108,20 @@ class IncomingObject:
 
     def discard(self) -> None:
         """Remove the temp file, if there still is one."""
+        self._file.close()
         self._storage.remove_temp(self._temp)
         if self._content is None and self._refused is None:
             self._refused = (Because.OUT_OF_RESOURCES, "the object was discarded")
 
     def __del__(self) -> None:
         """A forgotten object leaves no temp file."""
+        if hasattr(self, "_file"):
+            self._file.close()
         if hasattr(self, "_temp"):
             self._storage.remove_temp(self._temp)
 
-    def _begin(self, data: bytes | memoryview) -> None:
-        """Write the Part 10 header and the first bytes in one call."""
-        written = os.writev(self._temp.descriptor, (self._file_header, data))
-        self._failpoint("store.after_write")
-        if written < len(self._file_header):
-            self._write_all(memoryview(self._file_header)[written:])
-            written = len(self._file_header)
-        self._write_all(memoryview(data)[written - len(self._file_header) :])
-
-    def _append(self, data: bytes | memoryview) -> None:
-        written = os.write(self._temp.descriptor, data)
-        self._failpoint("store.after_write")
-        if written < len(data):
-            self._write_all(memoryview(data)[written:])
-
-    def _write_all(self, data: memoryview) -> None:
-        while data:
-            data = data[os.write(self._temp.descriptor, data) :]
-
     def _read(self, offset: int, length: int) -> bytes:
-        return os.pread(self._temp.descriptor, length, len(self._file_header) + offset)
-
-    def _write_back(self) -> None:
-        """Let the kernel begin to write a large object, so that the last fsync does not wait for all of it."""
-        os.posix_fadvise(
-            self._temp.descriptor, self._written_back, self._size - self._written_back, os.POSIX_FADV_DONTNEED
-        )
-        self._written_back = self._size
+        return self._file.read(len(self._file_header) + offset, length)
 
     def _go_on(self) -> None:
         """Raise what was refused before; an exception kept would keep its frames, and so this object."""
@@ -153,5 +130,6 @@ class IncomingObject:
 
     def _refuse(self, refusal: Refused) -> Refused:
         self._refused = (refusal.because, str(refusal))
+        self._file.close()
         self._storage.remove_temp(self._temp)
         return refusal

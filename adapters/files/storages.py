@@ -12,6 +12,7 @@ from adapters.dicom.index import Indexer
 from adapters.files.failpoints import off
 from adapters.files.incoming import IncomingObject
 from adapters.files.storage import Storage
+from adapters.files.writing import Buffers
 from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import Limits
@@ -29,6 +30,7 @@ class StoredFiles:
         self._limits = limits
         self._indexer = indexer
         self._failpoint = failpoint
+        self._buffers = Buffers()
 
     def check_space(self) -> None:
         """Raise A700 when no storage can take an object; looks at the disk about once a second (NET-8)."""
@@ -46,6 +48,7 @@ class StoredFiles:
             self._indexer,
             self._limits,
             self._failpoint,
+            self._buffers,
         )
 
     def open(self, content: Content) -> int:

@@ -193,7 +193,6 @@ def test_F13_a_file_is_never_synced_again_after_an_input_output_error(root: Path
         ("renameat2:error=ENOSPC:when=1", 1),
         ("renameat2:error=EIO:when=2", 2),
         ("renameat2:error=EINVAL:when=1+", 0),
-        ("writev:error=ENOSPC:when=1+", 3),
         ("write:error=EDQUOT:when=3", 1),
     ],
 )
