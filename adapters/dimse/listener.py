@@ -10,6 +10,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.dimse")
 _BACKLOG = 256
+_PATIENCE_SECONDS = 0.001
+_PATIENT_WITH = 8
 
 
 def open_listening_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -119,6 +122,8 @@ class Listener:
             waiting.poll()
             if self._stopping:
                 break
+            # Of several processes at one socket the one with the least to do is the first to accept.
+            time.sleep(min(self._threads, _PATIENT_WITH) * _PATIENCE_SECONDS)
             self._accept()
         self._listening.close()
 
