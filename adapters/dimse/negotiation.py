@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -25,7 +25,10 @@ from domain.limits import Limits
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _ACCEPTED, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 3, 4
-_CONTEXT_ITEM, _USER_ITEM = 0x20, 0x50
+_FIXED = 68
+_APPLICATION_CONTEXT_ITEM, _CONTEXT_ITEM, _USER_ITEM = 0x10, 0x20, 0x50
+_KNOWN_USER_ITEMS = frozenset((0x51, 0x52, 0x54, 0x55, 0x56))
+"""Maximum length, implementation class and version, role selection, SOP class extended negotiation."""
 
 
 class MalformedAssociate(DimseError):
@@ -96,7 +99,7 @@ class Agreement:
 
 def parse_request(body: bytes, peer_address: str, limits: Limits) -> AssociationRequest:
     """Read an A-ASSOCIATE-RQ's body. Raises :class:`MalformedAssociate`."""
-    _check_counts(body, limits)
+    body = _checked(body, limits)
     pdu = A_ASSOCIATE_RQ()
     try:
         pdu.decode(struct.pack(">BxI", ASSOCIATE_RQ, len(body)) + body)
@@ -232,25 +235,43 @@ def parse_accept(body: bytes, proposals: Sequence[Proposal]) -> tuple[dict[int, 
         raise MalformedAssociate(f"an A-ASSOCIATE-AC that cannot be read ({type(error).__name__})") from error
 
 
-def _check_counts(body: bytes, limits: Limits) -> None:
-    """Count contexts and sub-items before the decoder builds objects; ids are odd and unique (PS3.8 9.3.2.2)."""
-    offset, ids = 68, []
-    while offset + 4 <= len(body):
-        kind, length = struct.unpack_from(">BxH", body, offset)
-        if kind == _CONTEXT_ITEM and offset + 4 < len(body):
-            ids.append(body[offset + 4])
+def _checked(body: bytes, limits: Limits) -> bytes:
+    """The body without the items that we do not know, which are ignored (PS3.8 D.2), counted before objects are built.
+
+    Raises :class:`MalformedAssociate`, also for ids that are even or repeated (PS3.8 9.3.2.2).
+    """
+    kept, ids = [body[:_FIXED]], []
+    for kind, content in _items(body, _FIXED):
         if kind == _USER_ITEM:
-            inner, items = offset + 4, 0
-            while inner + 4 <= min(offset + 4 + length, len(body)):
-                inner += 4 + int(struct.unpack_from(">BxH", body, inner)[1])
-                items += 1
-                if items > limits.user_items_max:
-                    raise MalformedAssociate("an A-ASSOCIATE-RQ with too many user items")
-        offset += 4 + length
+            users = list(_items(content, 0))
+            if len(users) > limits.user_items_max:
+                raise MalformedAssociate("an A-ASSOCIATE-RQ with too many user items")
+            content = b"".join(_item(inner, value) for inner, value in users if inner in _KNOWN_USER_ITEMS)
+        elif kind == _CONTEXT_ITEM:
+            ids.append(content[0] if content else 0)
+        elif kind != _APPLICATION_CONTEXT_ITEM:
+            continue
+        kept.append(_item(kind, content))
     if not ids or len(ids) > limits.presentation_contexts_max:
         raise MalformedAssociate(f"an A-ASSOCIATE-RQ with {len(ids)} presentation contexts")
     if len(set(ids)) != len(ids) or any(number % 2 == 0 for number in ids):
         raise MalformedAssociate("an A-ASSOCIATE-RQ with even or repeated presentation context ids")
+    return b"".join(kept)
+
+
+def _items(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    while offset < len(data):
+        if offset + 4 > len(data):
+            raise MalformedAssociate("an A-ASSOCIATE-RQ that ends inside an item")
+        kind, length = struct.unpack_from(">BxH", data, offset)
+        offset += 4 + length
+        if offset > len(data):
+            raise MalformedAssociate("an A-ASSOCIATE-RQ with an item longer than what holds it")
+        yield kind, data[offset - length : offset]
+
+
+def _item(kind: int, content: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(content)) + content
 
 
 def _primitive(calling_ae_title: str, called_ae_title: str, limits: Limits) -> A_ASSOCIATE:
