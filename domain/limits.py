@@ -59,7 +59,7 @@ class Limits:
     database_timeout_seconds: float = 4.0
     lock_timeout_seconds: float = 4.0
     commit_batch_max: int = 200
-    append_attempts_max: int = 5
+    append_attempts_max: int = 20
     read_lag_wait_seconds: float = 2.0
     projection_pace_seconds: float = 0.2
     projection_batch_max: int = 500

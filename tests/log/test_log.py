@@ -1,0 +1,295 @@
+"""The log: order without gaps for any number of writers, conflicts, lost answers, and that nothing is ever changed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from adapters.log.log import EventLog
+from adapters.log.recorder import WRITER_LOCK
+from annals.compose import FACTS
+from domain import device
+from domain.association import AssociationAborted, abort
+from domain.device import DeviceAdded
+from domain.errors import Unavailable
+from domain.event import Actor
+from domain.limits import Limits
+
+BY = Actor("user", "test", "127.0.0.1")
+LIMITS = Limits(database_timeout_seconds=2.0, lock_timeout_seconds=1.0)
+
+
+@pytest.fixture
+def log(dsn: str) -> Iterator[EventLog]:
+    opened = EventLog(dsn, FACTS, LIMITS)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def note(log: EventLog, key: str) -> None:
+    log.change("peer", key, abort, AssociationAborted(key, "ANNALS", 1, 0, "test"), by=BY)
+
+
+def add(log: EventLog, title: str, port: int) -> int:
+    return len(log.change(device.KIND, title, device.add, DeviceAdded(title, "h", port, ""), fold=device.fold, by=BY))
+
+
+def test_a_fact_comes_back_with_its_envelope(log: EventLog) -> None:
+    wanted = AssociationAborted("MODALITY", "ANNALS", 3, 1, "why\nnot")
+    log.change("peer", "MODALITY", abort, wanted, by=BY, cause="association/7", reason="a test")
+    (fact,) = log.stream("peer", "MODALITY")
+    assert (fact.event, fact.version, fact.envelope.by) == (wanted, 1, BY)
+    assert (fact.envelope.cause, fact.envelope.reason) == ("association/7", "a test")
+    assert [one.position for one in log.read(0, 10)] == [fact.position] == [log.head()]
+
+
+def test_what_changes_nothing_appends_nothing(log: EventLog) -> None:
+    assert add(log, "CT", 104) == 1
+    assert add(log, "CT", 104) == 0
+    assert len(log.stream(device.KIND, "CT")) == 1
+
+
+def test_two_who_change_one_stream_are_asked_again_and_neither_is_lost(dsn: str, log: EventLog) -> None:
+    other = EventLog(dsn, FACTS, LIMITS)
+    other.open()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            done = list(pool.map(lambda n: add((log, other)[n % 2], "CT", 1000 + n), range(24)))
+    finally:
+        other.close()
+    assert sum(done) == 24
+    facts = log.stream(device.KIND, "CT")
+    assert [fact.version for fact in facts] == list(range(1, 25))
+    assert {fact.event.port for fact in facts} == set(range(1000, 1024))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE log.event SET topic = 'x'", "DELETE FROM log.event", "TRUNCATE log.event"]
+)
+def test_the_log_is_append_only_also_for_its_owner(dsn: str, log: EventLog, statement: str) -> None:
+    note(log, "KEPT")
+    with (
+        psycopg.connect(dsn) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
+    ):
+        connection.execute(statement.encode())
+    assert len(log.read(0, 10)) == 1
+
+
+def appender(dsn: str, name: str, threads: int, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.log.appender", dsn, name, str(threads), str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent.parent,
+    )
+
+
+def test_P8_a_reader_beside_several_writers_never_passes_a_fact_that_comes_later(dsn: str, log: EventLog) -> None:
+    writers = [appender(dsn, f"writer{number}", 4, 120) for number in range(3)]
+    read: list[str] = []
+    after = 0
+    deadline = time.monotonic() + 100
+    while len(read) < 3 * 4 * 120:
+        assert time.monotonic() < deadline, f"{len(read)} facts were read"
+        for fact in log.read(after, 500):
+            assert fact.position > after
+            after = fact.position
+            read.append(fact.event.calling_ae_title)  # type: ignore[attr-defined]
+    for writer in writers:
+        assert writer.stdout
+        said = writer.stdout.read().split()
+        assert writer.wait(30) == 0
+        writer.stdout.close()
+        assert set(said) <= set(read)
+    assert len(read) == len(set(read)) == 3 * 4 * 120
+    assert [fact.event.calling_ae_title for fact in log.read(0, 10_000)] == read  # type: ignore[attr-defined]
+
+
+def test_P1_what_a_killed_writer_was_told_is_there(dsn: str, log: EventLog) -> None:
+    for number in range(3):
+        writer = appender(dsn, f"killed{number}", 4, 100_000)
+        assert writer.stdout
+        said = [writer.stdout.readline().strip() for _ in range(40)]
+        writer.send_signal(signal.SIGKILL)
+        said += writer.stdout.read().split()
+        writer.wait()
+        writer.stdout.close()
+        kept = {fact.event.calling_ae_title for fact in log.read(0, 100_000)}  # type: ignore[attr-defined]
+        assert set(said[:-1]) <= kept
+    note(log, "AFTER")
+
+
+def test_F24_a_killed_backend_is_replaced_and_every_acknowledged_fact_is_there(dsn: str, log: EventLog) -> None:
+    ended = threading.Event()
+
+    def kill() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while not ended.wait(0.05):
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    kept = []
+    try:
+        for number in range(60):
+            try:
+                note(log, f"K{number}")
+                kept.append(f"K{number}")
+            except Unavailable:
+                continue
+    finally:
+        ended.set()
+        killing.join(10)
+    _until(lambda: _can_note(log))
+    seen = [fact.event.calling_ae_title for fact in log.read(0, 10_000)]  # type: ignore[attr-defined]
+    assert set(kept) <= set(seen)
+    assert len(seen) == len(set(seen))
+
+
+def _can_note(log: EventLog) -> bool:
+    try:
+        note(log, f"BACK{time.monotonic_ns()}")
+    except Unavailable:
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class _LosesAnswers:
+    """Between the log and the database: passes everything on, but closes instead of giving the answer to an insert."""
+
+    def __init__(self, server_socket: str) -> None:
+        self._server = server_socket
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.lose = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._server)
+            losing = threading.Event()
+            threading.Thread(target=self._pass, args=(client, server, losing, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, losing, False), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, losing: threading.Event, asks: bool) -> None:
+        try:
+            while got := source.recv(65536):
+                if asks and self.lose.is_set() and b"AssociationAborted" in got:
+                    self.lose.clear()
+                    losing.set()
+                if not asks and losing.is_set():
+                    break
+                target.sendall(got)
+        except OSError:
+            pass
+        finally:
+            for end in (source, target):
+                end.close()
+
+
+def test_F22_an_answer_that_is_lost_after_the_commit_is_settled_by_the_log_itself(dsn: str) -> None:
+    said = psycopg.conninfo.conninfo_to_dict(dsn)
+    between = _LosesAnswers(f"{said['host']}/.s.PGSQL.{said.get('port', 5432)}")
+    through = psycopg.conninfo.make_conninfo(dsn, host="127.0.0.1", port=between.port)
+    log = EventLog(through, FACTS, LIMITS)
+    log.open()
+    try:
+        note(log, "FIRST")
+        between.lose.set()
+        note(log, "LOST")
+        assert not between.lose.is_set()
+        note(log, "LAST")
+        titles = [fact.event.calling_ae_title for fact in log.read(0, 10)]  # type: ignore[attr-defined]
+        assert titles == ["FIRST", "LOST", "LAST"]
+    finally:
+        log.close()
+        between.close()
+
+
+@pytest.mark.parametrize("lock", [f"SELECT pg_advisory_xact_lock({WRITER_LOCK})", "LOCK log.event IN EXCLUSIVE MODE"])
+def test_F26_a_lock_that_is_held_is_unavailable_in_time_and_its_holder_is_named(
+    dsn: str, log: EventLog, caplog: pytest.LogCaptureFixture, lock: str
+) -> None:
+    note(log, "BEFORE")
+    with psycopg.connect(dsn, application_name="the holder") as holder:
+        holder.execute(lock.encode())
+        with pytest.raises(Unavailable):
+            note(log, "MEANWHILE")
+        holder.rollback()
+    assert "the holder" in caplog.text
+    _until(lambda: _can_note(log))
+    assert "MEANWHILE" not in [fact.event.calling_ae_title for fact in log.read(0, 10)]  # type: ignore[attr-defined]
+
+
+def test_F25_a_read_only_database_is_unavailable_and_comes_back(dsn: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+        log = EventLog(dsn, FACTS, LIMITS)
+        log.open()
+        try:
+            with pytest.raises(Unavailable):
+                note(log, "NO")
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            _until(lambda: _can_note(log))
+        finally:
+            log.close()
+
+
+def test_many_appends_at_once_share_transactions_and_keep_their_answers(log: EventLog, dsn: str) -> None:
+    with psycopg.connect(dsn) as holder, ThreadPoolExecutor(16) as pool:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+        waiting = [pool.submit(note, log, f"TOGETHER{number}") for number in range(16)]
+        time.sleep(0)
+        holder.rollback()
+        for one in waiting:
+            one.result(30)
+    assert len({fact.event.calling_ae_title for fact in log.read(0, 100)}) == 16  # type: ignore[attr-defined]
+
+
+def test_particulars_are_written_once_with_the_fact_that_names_them(log: EventLog, dsn: str) -> None:
+    content = {"patient": {"00100020": {"vr": "LO", "Value": ["P1"]}}}
+    made = log.particulars_for(content)
+    assert log.particulars_for(content) is made
+    for number in range(2):
+        key = f"P{number}"
+        log.change("peer", key, abort, AssociationAborted(key, "A", 0, 0, ""), by=BY, particulars=(made,))
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT id, content FROM log.particulars").fetchall()
+    assert rows == [(made.id, content)]
+    assert log.particulars([made.id])[made.id].content == content

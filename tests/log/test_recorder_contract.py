@@ -1,0 +1,48 @@
+"""The recorder keeps the eventsourcing library's own contract (its test cases), but for what we forbid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from eventsourcing.postgres import PostgresDatastore
+from eventsourcing.tests.persistence import (
+    ApplicationRecorderTestCase,
+    NonInterleavingNotificationIDsBaseCase,
+)
+
+from adapters.log.recorder import Datastore, Recorder
+from adapters.postgres.embedded import EmbeddedPostgres
+from domain.limits import Limits
+from tests.conftest import fresh_database
+
+
+class _OnOurTables:
+    dsn: ClassVar[str]
+    opened: ClassVar[list[PostgresDatastore]]
+
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres_server: EmbeddedPostgres) -> Iterator[None]:
+        with fresh_database(postgres_server) as dsn:
+            type(self).dsn, type(self).opened = dsn, []
+            yield
+            for datastore in self.opened:
+                datastore.close()
+
+    def create_recorder(self) -> Recorder:
+        self.opened.append(Datastore(self.dsn, Limits()))
+        return Recorder(self.opened[-1])
+
+
+class TestAsApplicationRecorder(_OnOurTables, ApplicationRecorderTestCase[Recorder]):
+    """Streams, notifications and subscriptions."""
+
+    EXPECT_CONTIGUOUS_NOTIFICATION_IDS = False
+
+
+class TestPositionsOfTwoWriters(_OnOurTables, NonInterleavingNotificationIDsBaseCase):
+    """Facts of one append stand together."""
+
+
+del ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
