@@ -1,0 +1,178 @@
+"""The reader: rows and position move together, what cannot be taken is parked, a rebuild runs beside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from adapters.log.log import EventLog
+from adapters.postgres.database import Database
+from annals.compose import FACTS
+from domain.association import AssociationAborted, abort
+from domain.event import Actor, Recorded
+from domain.limits import Limits
+from projections.engine import Projection, Reader, ReadModel
+
+LIMITS = Limits(projection_batch_max=7, read_lag_wait_seconds=1.0)
+POISON = 13
+
+
+def _apply(connection: Any, facts: Sequence[Recorded]) -> None:
+    for fact in facts:
+        event = fact.event
+        assert isinstance(event, AssociationAborted)
+        if event.instances_stored == POISON:
+            raise ValueError("a fact that this projection cannot take")
+        connection.execute(
+            "INSERT INTO seen (title, position) VALUES (%s, %s)", (event.calling_ae_title, fact.position)
+        )
+
+
+TABLES = "CREATE TABLE seen (title text PRIMARY KEY, position bigint NOT NULL)"
+SEEN = Projection("seen", 1, TABLES, {AssociationAborted: _apply})
+SEEN_AGAIN = Projection("seen", 2, TABLES + "; CREATE INDEX ON seen (position)", {AssociationAborted: _apply})
+
+
+class Site:
+    def __init__(self, dsn: str) -> None:
+        self.log = EventLog(dsn, FACTS, LIMITS)
+        self.database = Database(dsn, LIMITS, size=6)
+        self.model = ReadModel("seen", self.database, self.log, LIMITS)
+
+    def note(self, title: str, stored: int = 1) -> None:
+        self.log.change("peer", title, abort, AssociationAborted(title, "A", stored, 0, ""), by=Actor("system", "t"))
+
+    def reader(self, projection: Projection = SEEN) -> Reader:
+        return Reader(projection, self.database, self.log, LIMITS)
+
+    def titles(self) -> list[str]:
+        with self.model.now() as connection:
+            return [row[0] for row in connection.execute("SELECT title FROM seen ORDER BY position").fetchall()]
+
+
+@pytest.fixture
+def site(dsn: str) -> Iterator[Site]:
+    made = Site(dsn)
+    made.log.open()
+    made.database.open()
+    yield made
+    made.database.close()
+    made.log.close()
+
+
+def _all(reader: Reader) -> int:
+    reader.prepare()
+    read = 0
+    while taken := reader.step():
+        read += taken
+    return read
+
+
+def test_facts_become_rows_once_and_in_order(site: Site) -> None:
+    titles = [f"T{number}" for number in range(20)]
+    for title in titles:
+        site.note(title)
+    assert _all(site.reader()) == 20
+    assert _all(site.reader()) == 0
+    assert site.titles() == titles
+    assert site.model.position() == site.log.head()
+
+
+def test_two_readers_of_one_projection_do_not_take_a_fact_twice(site: Site) -> None:
+    for number in range(60):
+        site.note(f"T{number}")
+    site.reader().prepare()
+    running = [threading.Thread(target=_all, args=(site.reader(),)) for _ in range(3)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    _all(site.reader())
+    assert len(site.titles()) == 60
+
+
+def test_a_fact_that_cannot_be_taken_is_parked_and_the_others_are_read(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        site.note(f"T{number}", POISON if number == 9 else 1)
+    _all(site.reader())
+    assert site.titles() == [f"T{number}" for number in range(20) if number != 9]
+    assert site.model.parked() == 1
+    assert "cannot take" in caplog.text
+
+
+def test_a_reader_that_fails_in_the_middle_moves_neither_rows_nor_position(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        site.note(f"T{number}")
+    reader = site.reader()
+    reader.prepare()
+
+    def fail(connection: Any, facts: Sequence[Recorded]) -> None:
+        _apply(connection, facts[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(SEEN.apply, AssociationAborted, fail)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        reader.step()
+    monkeypatch.undo()
+    assert (site.titles(), site.model.position()) == ([], 0)
+    _all(reader)
+    assert len(site.titles()) == 5
+
+
+def test_P7_a_rebuild_beside_the_serving_tables_gives_the_same_while_facts_come(site: Site) -> None:
+    for number in range(30):
+        site.note(f"T{number}")
+    _all(site.reader())
+    before = site.titles()
+    ended = threading.Event()
+
+    def keep_noting() -> None:
+        number = 1000
+        while not ended.is_set():
+            site.note(f"T{number}")
+            number += 1
+
+    noting = threading.Thread(target=keep_noting)
+    noting.start()
+    try:
+        assert site.reader().rebuild() >= 30
+        assert site.titles()[:30] == before
+    finally:
+        ended.set()
+        noting.join()
+    _all(site.reader())
+    assert site.model.position() == site.log.head()
+    assert len(site.titles()) == len(site.log.read(0, 10_000))
+
+
+def test_a_newer_version_is_built_and_then_serves(site: Site) -> None:
+    site.note("T1")
+    _all(site.reader())
+    newer = site.reader(SEEN_AGAIN)
+    newer.prepare()
+    assert site.titles() == ["T1"]
+    with site.database.connection() as connection:
+        rows = connection.execute("SELECT version, active FROM reading.projection WHERE name = 'seen'").fetchall()
+    assert rows == [(2, True)]
+
+
+def test_P6_whoever_asks_waits_for_what_was_acknowledged_before_but_not_for_ever(site: Site) -> None:
+    reader = site.reader()
+    reader.prepare()
+    site.note("T1")
+    began = time.monotonic()
+    assert not site.model.wait_for(site.log.head())
+    assert time.monotonic() - began >= LIMITS.read_lag_wait_seconds
+    reading = threading.Thread(target=_all, args=(reader,))
+    reading.start()
+    with site.model.current() as connection:
+        assert connection.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+    reading.join()
