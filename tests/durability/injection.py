@@ -26,7 +26,7 @@ EFFECTS = frozenset(_WITH_EFFECT.split())
 WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
 """Calls after which everything is as before: a kill at one is a kill at the next with an effect."""
 
-_LINE = re.compile(r"(?P<tid>\d+) (?P<name>\w+)\(")
+_LINE = re.compile(r"(?P<tid>\d+) +(?P<name>\w+)\(")
 
 
 @contextlib.contextmanager

@@ -125,6 +125,8 @@ class Site:
         for disk in self._disks:
             disk.cut()
         machine.kill_database(self.server.folder)
+        # The lock of who started it would keep the disk busy.
+        self.server.stop()
         for disk in self._disks:
             disk.remount()
         self.start()
@@ -132,6 +134,7 @@ class Site:
     def remove(self) -> None:
         """Leave nothing."""
         machine.kill_database(self.server.folder)
+        self.server.stop()
         for disk in self._disks:
             disk.remove()
 

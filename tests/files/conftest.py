@@ -14,7 +14,7 @@ from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from domain.limits import Limits
 
-LIMITS = Limits(storage_free_min=1, storage_check_seconds=1e-9, storage_suspect_seconds=0.2)
+LIMITS = Limits(storage_free_min=1, storage_check_seconds=1e-9, storage_suspect_seconds=20.0)
 
 
 @pytest.fixture
