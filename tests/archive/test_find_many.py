@@ -20,8 +20,9 @@ from annals.compose import FACTS
 from domain.event import Actor
 from domain.instance import Content, InstanceStored
 from domain.limits import Limits
-from tests.archive.conftest import Archive, folder_that_others_enter
+from tests.archive.conftest import Archive
 from tests.archive.pynetdicom_peer import calm
+from tests.conftest import folder_that_others_enter
 
 _STUDIES = 3_000
 _MATCHES_MAX = 2_000
