@@ -79,7 +79,8 @@ class Archive:
     def ready(self) -> bool:
         try:
             return self.health()[0] == 200
-        except OSError:
+        except (OSError, ValueError):
+            # Not there yet, or the last words of a predecessor that ends at this port.
             return False
 
     def health(self) -> tuple[int, Any]:
