@@ -1,4 +1,4 @@
-"""The stream of a calling peer: associations that did not end in a release."""
+"""The stream of one association: how it ended, where that was not a release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from domain.event import Event
 
-KIND = "peer"
+KIND = "association"
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,14 @@ ATTRIBUTES: tuple[Attribute, ...] = tuple(
     for level, text in _MODEL.items()
     for keyword, tag, vr in (line.split() for line in text.strip().splitlines())
 )
+_BY_KEYWORD = {attribute.keyword: attribute for attribute in ATTRIBUTES}
+TIME_OF_DATE: dict[str, str] = {
+    one.tag: _BY_KEYWORD[f"{one.keyword.removesuffix('Date')}Time"].tag
+    for one in ATTRIBUTES
+    if one.vr == "DA" and f"{one.keyword.removesuffix('Date')}Time" in _BY_KEYWORD
+}
+"""The tag of each DA attribute to that of the TM attribute which tells the time of that day."""
+
 BY_TAG: dict[str, Attribute] = {attribute.tag: attribute for attribute in ATTRIBUTES}
 
 COMPUTED: tuple[Attribute, ...] = (

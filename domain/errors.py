@@ -14,6 +14,14 @@ class Unavailable(AnnalsError):
     """A part that is needed (database, storage) does not answer now; the same request may succeed later."""
 
 
+class NotThere(AnnalsError):
+    """What is asked for does not exist, or not for the one who asks."""
+
+
+class NotAcceptable(AnnalsError):
+    """What is asked for exists, but cannot be had in any form that the asker accepts."""
+
+
 class InvalidInput(AnnalsError):
     """Input that breaks its rules. ``faults`` names them all, each with its key and the reason."""
 
@@ -31,6 +39,7 @@ class Because(Enum):
     MOVE_DESTINATION_UNKNOWN = 0xA801
     IDENTIFIER_DOES_NOT_MATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
+    TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     NOT_AUTHORISED = 0x0124
     INVALID_UID = 0x0117
@@ -43,3 +52,17 @@ class Refused(AnnalsError):
     def __init__(self, because: Because, text: str) -> None:
         super().__init__(text)
         self.because = because
+
+
+class TooLarge(Refused):
+    """An object that is larger than one may be: no later time helps."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Because.OUT_OF_RESOURCES, text)
+
+
+class TooBroad(Refused):
+    """A query that would take or return more than one may: it must be narrowed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Because.OUT_OF_RESOURCES, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -72,6 +72,18 @@ class Recorded:
     event: Event
     envelope: Envelope
     particulars: Particulars | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A stretch of the log as one reader sees it: the wanted facts of it, oldest first, and where it ends.
+
+    ``count`` is how many facts the stretch has, wanted or not; 0 is the end of the log.
+    """
+
+    facts: Sequence[Recorded]
+    count: int
+    position: int
 
 
 def stream_id(kind: str, key: str) -> UUID:

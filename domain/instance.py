@@ -88,31 +88,61 @@ class InstanceUnreadable(Event):
     fault: str
 
 
-FACTS = (InstanceStored, InstanceReplaced, DuplicateIgnored, DuplicateRefused, InstanceUnreadable)
+@dataclass(frozen=True, slots=True)
+class InstanceMoved(Event):
+    """Bytes of an instance, or of an earlier version of it, are at another place now, compared with the digest."""
+
+    NAME: ClassVar[str] = "InstanceMoved"
+    sop_instance_uid: str
+    content: Content
+
+
+FACTS = (InstanceStored, InstanceReplaced, DuplicateIgnored, DuplicateRefused, InstanceUnreadable, InstanceMoved)
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The state of one stored instance."""
+    """The state of one stored instance; ``earlier`` are the contents that were replaced, by digest."""
 
     stored: InstanceStored
     unreadable: bool = False
     ignored: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
+    earlier: Mapping[str, Content] = field(default_factory=dict)
+
+    def place_of(self, digest: str) -> Content | None:
+        """Where the bytes of a digest are, by history: of the instance itself or of an earlier version."""
+        current = self.stored.content
+        return current if current.digest == digest else self.earlier.get(digest)
 
 
 def evolve(instance: Instance | None, event: Event) -> Instance | None:
     """The state after one more fact."""
     match event:
         case InstanceStored():
-            return Instance(event)
+            return Instance(event, earlier=_earlier(instance, event))
         case DuplicateIgnored() if instance:
             return replace(instance, ignored=instance.ignored | {event.digest})
         case DuplicateRefused() if instance:
             return replace(instance, refused=instance.refused | {event.digest})
         case InstanceUnreadable() if instance:
             return replace(instance, unreadable=True)
+        case InstanceMoved() if instance and instance.stored.content.digest == event.content.digest:
+            return replace(instance, stored=replace(instance.stored, content=event.content), unreadable=False)
+        case InstanceMoved() if instance:
+            return replace(instance, earlier={**instance.earlier, event.content.digest: event.content})
     return instance
+
+
+def _earlier(instance: Instance | None, stored: InstanceStored) -> Mapping[str, Content]:
+    if instance is None:
+        return {}
+    replaced = instance.stored.content
+    return {
+        digest: content
+        for digest, content in {**instance.earlier, replaced.digest: replaced}.items()
+        if digest != stored.content.digest
+    }
 
 
 def fold(events: Iterable[Event]) -> Instance | None:
@@ -154,12 +184,23 @@ def is_refused(instance: Instance | None, stored: InstanceStored, same_patient: 
     )
 
 
-def find_unreadable(instance: Instance | None, fault: str) -> list[Event]:
-    """Note that the stored bytes could not be read; noted once until a new copy arrives."""
-    if instance is None or instance.unreadable:
+def find_unreadable(instance: Instance | None, fault: str, content: Content | None = None) -> list[Event]:
+    """Note that the stored bytes could not be read; noted once until a new copy arrives.
+
+    With ``content`` nothing is noted where the instance is at another place meanwhile.
+    """
+    if instance is None or instance.unreadable or content not in (None, instance.stored.content):
         return []
     stored = instance.stored
     return [InstanceUnreadable(stored.sop_instance_uid, stored.content.storage, stored.content.path, fault)]
+
+
+def move(instance: Instance | None, content: Content) -> list[Event]:
+    """Note where the same bytes are now, also those of an earlier version; nothing where history knows none such."""
+    known = instance.place_of(content.digest) if instance else None
+    if instance is None or known in (None, content):
+        return []
+    return [InstanceMoved(instance.stored.sop_instance_uid, content)]
 
 
 def _difference(known: InstanceStored, stored: InstanceStored, same_patient: bool) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.attributes import BY_TAG, Level
+from domain import fuzzy_name
+from domain.attributes import BY_TAG, TIME_OF_DATE, Level
 from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.person_name import groups
-from domain.temporal import check, covers
+from domain.temporal import are_ranges_alike, check, covers, covers_together
 
 WILD_CARD_VRS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
-_NUMBER_VRS = frozenset(("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"))
-_TIME_VRS = frozenset(("DA", "TM", "DT"))
+NUMBER_VRS = frozenset(("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"))
+TIME_VRS = frozenset(("DA", "TM", "DT"))
 SPECIFIC_CHARACTER_SET = "00080005"
 QUERY_RETRIEVE_LEVEL = "00080052"
 RETRIEVE_AE_TITLE = "00080054"
@@ -28,15 +29,24 @@ NEVER_MATCHED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of an identifier: its values, or for a sequence the keys of its only item."""
+    """One key of an identifier: its values, or for a sequence the keys of its only item.
+
+    ``is_empty`` matches what has no value and nothing else (PS3.4 C.2.2.2.7); ``is_fuzzy`` matches names that sound or
+    look alike (PS3.4 C.2.2.2.1.1); ``is_every`` asks for each of its values, not for any of them (PS3.4 C.2.2.2.8).
+    """
 
     vr: str
     values: tuple[str, ...] = ()
     item: Mapping[str, Key] = field(default_factory=dict)
+    is_empty: bool = False
+    is_fuzzy: bool = False
+    is_every: bool = False
 
     @property
     def is_universal(self) -> bool:
         """Zero length, or a lone ``*`` where wild cards are allowed: matches everything, also what is absent."""
+        if self.is_empty:
+            return False
         if self.vr == "SQ":
             return all(key.is_universal for key in self.item.values())
         restricting = [value for value in self.values if value.strip(" ^=" if self.vr == "PN" else " ")]
@@ -50,10 +60,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question at one level; keys by tag."""
+    """A question at one level; keys by tag. ``is_combined``: ranges of a date and its time are one (C.2.2.2.5)."""
 
     level: Level
     keys: Mapping[str, Key]
+    is_combined: bool = False
 
     @property
     def matching(self) -> dict[str, Key]:
@@ -86,7 +97,15 @@ class Query:
         return key.values[0] if key and key.values else ""
 
 
-def query(root: Level, level_name: str, keys: Mapping[str, Key], limits: Limits, *, relational: bool = False) -> Query:
+def query(
+    root: Level,
+    level_name: str,
+    keys: Mapping[str, Key],
+    limits: Limits,
+    *,
+    relational: bool = False,
+    combined: bool = False,
+) -> Query:
     """Check a query against its information model. Raises :class:`Refused` (A900) with what is wrong."""
     try:
         level = Level[level_name.strip()]
@@ -107,16 +126,21 @@ def query(root: Level, level_name: str, keys: Mapping[str, Key], limits: Limits,
         raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"more than {limits.query_keys_max} keys")
     for tag, key in keys.items():
         _check_size(tag, key, limits)
-    asked = Query(level, keys)
+    asked = Query(level, keys, combined)
     for key in asked.matching.values():
         _check_times(key)
     return asked
 
 
-def matches(record: Mapping[str, Any], keys: Mapping[str, Key], zone: str = "") -> bool:
-    """Whether a record (tag to DICOM JSON element) matches all keys; ``zone`` is the query's."""
+def matches(record: Mapping[str, Any], keys: Mapping[str, Key], zone: str = "", *, combined: bool = False) -> bool:
+    """Whether a record (tag to DICOM JSON element) matches all keys; ``zone`` and ``combined`` are the query's."""
     stored_zone = str((record.get(TIMEZONE_OFFSET, {}).get("Value") or [""])[0] or "")
-    return all(_matches_element(record.get(tag), key, zone, stored_zone) for tag, key in keys.items())
+    pairs = _combined(keys) if combined else {}
+    return all(_matches_together(record, date, time, keys) for date, time in pairs.items()) and all(
+        _matches_element(record.get(tag), key, zone, stored_zone)
+        for tag, key in keys.items()
+        if tag not in pairs and tag not in pairs.values()
+    )
 
 
 def comparable(text: str) -> str:
@@ -152,29 +176,55 @@ def _matches_element(element: Mapping[str, Any] | None, key: Key, zone: str, sto
     if key.is_universal:
         return True
     stored: Sequence[Any] = (element or {}).get("Value") or ()
+    if key.is_empty:
+        return all(one in (None, "", {}) for one in stored)
     if key.vr == "SQ":
         return any(
             all(_matches_element(item.get(tag), inner, zone, stored_zone) for tag, inner in key.item.items())
             for item in stored
             if item
         )
+    if key.is_fuzzy:
+        wanted = [fuzzy_name.words(value) for value in key.values if value]
+        names = [fuzzy_name.words(one if isinstance(one, Mapping) else str(one)) for one in stored if one]
+        quantifier = all if key.is_every else any
+        return quantifier(any(fuzzy_name.is_alike(one, name) for name in names) for one in wanted if one)
     if key.vr == "UI":
         return any(str(one).strip(" ") in key.values for one in stored if one is not None)
+    quantifier = all if key.is_every else any
+    return quantifier(
+        any(_matches_value(one, value, key.vr, zone, stored_zone) for one in stored if one is not None)
+        for value in filter(None, key.values)
+    )
+
+
+def _combined(keys: Mapping[str, Key]) -> dict[str, str]:
+    """Dates whose range makes one with the range of their time (PS3.4 C.2.2.2.5)."""
+    return {
+        date: time
+        for date, time in TIME_OF_DATE.items()
+        if date in keys
+        and time in keys
+        and len(keys[date].values) == len(keys[time].values) == 1
+        and are_ranges_alike(keys[date].values[0], keys[time].values[0])
+    }
+
+
+def _matches_together(record: Mapping[str, Any], date: str, time: str, keys: Mapping[str, Key]) -> bool:
+    days, times = ([one for one in record.get(tag, {}).get("Value", ()) if one is not None] for tag in (date, time))
     return any(
-        _matches_value(one, value, key.vr, zone, stored_zone)
-        for value in key.values
-        if value
-        for one in stored
-        if one is not None
+        covers_together(keys[date].values[0], keys[time].values[0], str(day), str(at))
+        for day in days
+        for at in times or ("",)
     )
 
 
 def _matches_value(stored: Any, wanted: str, vr: str, zone: str, stored_zone: str) -> bool:
     if vr == "PN":
         return _matches_name(stored, wanted)
-    if vr in _TIME_VRS:
+    if vr in TIME_VRS:
         return covers(wanted, vr, str(stored), zone, stored_zone)
-    if vr in _NUMBER_VRS:
+    if vr in NUMBER_VRS:
         try:
             return float(stored) == float(wanted)
         except (TypeError, ValueError):
@@ -220,7 +270,7 @@ def _check_size(tag: str, key: Key, limits: Limits) -> None:
 
 
 def _check_times(key: Key) -> None:
-    if key.vr in _TIME_VRS:
+    if key.vr in TIME_VRS:
         for value in filter(None, key.values):
             check(value, key.vr)
     for inner in key.item.values():

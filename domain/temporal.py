@@ -61,6 +61,24 @@ def covers(key: str, vr: str, value: str, key_zone: str = "", value_zone: str = 
     return (first is None or _is_ordered(first, stored)) and (last is None or _is_ordered(stored, last))
 
 
+def are_ranges_alike(date_key: str, time_key: str) -> bool:
+    """Whether a DA and a TM key specify the same form of range matching, so that they combine (C.2.2.2.5)."""
+    forms = [tuple(map(bool, map(str.strip, key.partition("-")))) for key in (date_key, time_key)]
+    return forms[0] == forms[1] and forms[0][1]
+
+
+def covers_together(date_key: str, time_key: str, date: str, time: str) -> bool:
+    """Whether a stored DA with its TM lies in the range that a DA and a TM key make together (C.2.2.2.5).
+
+    Of a day without a time its first moment counts, as with a DT.
+    """
+    day = moment(date, "DA")
+    if day is None:
+        return False
+    (first_day, last_day), (first_time, last_time) = interval(date_key, "DA"), interval(time_key, "TM")
+    return first_day + first_time <= day + (moment(time, "TM") or "") <= last_day + last_time
+
+
 def check(key: str, vr: str) -> None:
     """Raises Refused (C000) for what is neither a value nor a range of values."""
     if vr == "DT":
