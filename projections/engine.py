@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import InvalidInput
-from domain.event import Event, Recorded
+from domain.errors import InvalidInput, Unavailable
+from domain.event import Batch, Event, Recorded
 from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.reading")
@@ -34,15 +34,36 @@ _PARK = (
     "ON CONFLICT (schema_name, position) DO UPDATE SET error = excluded.error"
 )
 _PARKED = "SELECT count(*) FROM reading.parked JOIN reading.projection USING (schema_name) WHERE name = %s AND active"
-_FORGET = "DELETE FROM reading.projection WHERE schema_name = %s"
+_FORGET = "DELETE FROM reading.projection WHERE schema_name = %s AND NOT active"
 _REGISTER = "INSERT INTO reading.projection (name, schema_name, version) VALUES (%s, %s, %s)"
 _OTHERS = "SELECT schema_name FROM reading.projection WHERE name = %s AND schema_name <> %s"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext(%s))"
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+_REGISTERED = "SELECT 1 FROM reading.projection WHERE schema_name = %s"
+_ASKERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
+    "AND pid <> pg_backend_pid() AND xact_start < %s"
+)
 _RELAXED = "SELECT set_config('synchronous_commit', 'off', true)"
 
+_CANNOT_TAKE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    InvalidInput,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a projection's function raises over a fact; all else is the database's or ours, and the fact is read again."""
+
 Apply = Callable[[Any, Sequence[Recorded]], None]
-_Read = Callable[[int], Sequence[Recorded]]
+_Read = Callable[[int], Batch]
 
 
 class Connections(Protocol):
@@ -60,8 +81,8 @@ class Reading(Protocol):
         """The newest position."""
         ...
 
-    def read(self, after: int, limit: int) -> Sequence[Recorded]:
-        """Facts after a position, oldest first."""
+    def read_wanted(self, after: int, limit: int, wanted: Collection[str]) -> Batch:
+        """The facts with these names among the next ``limit`` after a position."""
         ...
 
 
@@ -80,6 +101,7 @@ class Reader:
 
     def __init__(self, projection: Projection, database: Connections, log: Reading, limits: Limits) -> None:
         self._projection = projection
+        self._wanted = frozenset(kind.NAME for kind in projection.apply)
         self._database = database
         self._log = log
         self._limits = limits
@@ -111,13 +133,13 @@ class Reader:
         self._switch(schema)
         return read
 
-    def _read(self, after: int) -> Sequence[Recorded]:
-        return self._log.read(after, self._limits.projection_batch_max)
+    def _read(self, after: int) -> Batch:
+        return self._log.read_wanted(after, self._limits.projection_batch_max, self._wanted)
 
     def _step(self, schema: str, read: _Read) -> int:
         try:
             return self._take(schema, self._apply_all, read)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, KeyError, TypeError, ValueError):
+        except _CANNOT_TAKE:
             _LOG.exception("projection %s met a fact that it cannot take", self._projection.name)
             return self._take(schema, self._apply_or_park, read)
 
@@ -126,14 +148,15 @@ class Reader:
             row = connection.execute(_CLAIM, (schema,)).fetchone()
             if row is None:
                 return 0
-            facts = read(row[0])
-            if facts:
+            batch = read(row[0])
+            if batch.count:
                 # Position and rows are lost together in a power cut, and read again: no need to wait for the disk.
                 connection.execute(_RELAXED)
-                use(connection, schema)
-                apply(connection, schema, facts)
-                connection.execute(_MOVE, (facts[-1].position, schema))
-            return len(facts)
+                if batch.facts:
+                    use(connection, schema)
+                    apply(connection, schema, batch.facts)
+                connection.execute(_MOVE, (batch.position, schema))
+            return batch.count
 
     def _apply_all(self, connection: Any, _schema: str, facts: Sequence[Recorded]) -> None:
         for kind, run in groupby(facts, key=lambda recorded: type(recorded.event)):
@@ -148,9 +171,7 @@ class Reader:
             try:
                 with connection.transaction():
                     function(connection, [fact])
-            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-                connection.execute(_PARK, (schema, fact.position, type(error).__name__))
-            except (KeyError, TypeError, ValueError) as error:
+            except _CANNOT_TAKE as error:
                 connection.execute(_PARK, (schema, fact.position, type(error).__name__))
 
     def _make(self) -> str:
@@ -170,16 +191,40 @@ class Reader:
                 connection.execute(SQL("ANALYZE {}").format(Identifier(schema, table)))
 
     def _switch(self, schema: str) -> None:
+        """Let the schema serve and drop the others, unless another's that was ready first has dropped this one."""
         name = self._projection.name
         with self._database.connection() as connection:
             connection.execute(_LOCK, (f"annals {name}",))
+            if connection.execute(_REGISTERED, (schema,)).fetchone() is None:
+                _LOG.warning("projection %s was built by another at the same time: that one serves", name)
+                return
             others = [row[0] for row in connection.execute(_OTHERS, (name, schema)).fetchall()]
-            connection.execute("UPDATE reading.projection SET active = false WHERE name = %s", (name,))
+            connection.execute("UPDATE reading.projection SET active = false WHERE name = %s AND active", (name,))
             connection.execute("UPDATE reading.projection SET active = true WHERE schema_name = %s", (schema,))
+        if others:
+            self._wait_for_askers()
         for other in others:
+            self._drop(other)
+
+    def _drop(self, schema: str) -> None:
+        try:
             with self._database.connection() as connection:
-                connection.execute(_FORGET, (other,))
-                connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(other)))
+                # Another that was switched to in between is no longer ours to drop.
+                if connection.execute(_FORGET, (schema,)).rowcount:
+                    connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
+        except Unavailable as error:
+            _LOG.warning("the old tables %s stay until the next rebuild: %s", schema, error)
+
+    def _wait_for_askers(self) -> None:
+        """Who began to ask before the switch still sees the old tables; bounded as every question is."""
+        with self._database.connection() as connection:
+            switched = connection.execute("SELECT now()").fetchone()[0]
+        deadline = time.monotonic() + self._limits.query_timeout_seconds
+        while time.monotonic() < deadline:
+            with self._database.connection() as connection:
+                if not connection.execute(_ASKERS, (switched,)).fetchone()[0]:
+                    return
+            time.sleep(_POLL_MAX_SECONDS)
 
 
 class _Ahead:
@@ -189,14 +234,14 @@ class _Ahead:
         self._read = read
         self._pool = pool
         self._after = -1
-        self._next: Future[Sequence[Recorded]] | None = None
+        self._next: Future[Batch] | None = None
 
-    def __call__(self, after: int) -> Sequence[Recorded]:
-        facts = self._next.result() if self._next and self._after == after else self._read(after)
-        if facts:
-            self._after = facts[-1].position
+    def __call__(self, after: int) -> Batch:
+        batch = self._next.result() if self._next and self._after == after else self._read(after)
+        if batch.count:
+            self._after = batch.position
             self._next = self._pool.submit(self._read, self._after)
-        return facts
+        return batch
 
 
 class ReadModel:

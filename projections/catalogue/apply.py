@@ -12,10 +12,13 @@ from typing import Any
 import orjson
 
 from domain.event import Recorded
-from domain.instance import InstanceStored
+from domain.fuzzy_name import words
+from domain.instance import InstanceMoved, InstanceStored
 from domain.matching import comparable
 from domain.person_name import groups
 from domain.temporal import moment
+from projections.catalogue import due
+from projections.catalogue.name_words import PREFIXES, learn
 
 _PATIENTS = """
 INSERT INTO patient
@@ -49,7 +52,7 @@ SELECT r.*, counted.series, counted.instances, counted.modalities,
         WHERE series.study_instance_uid = r.study_instance_uid ORDER BY 1)
 FROM json_to_recordset(%s::json) AS r(study_instance_uid text, patient_key text, patient_id text, patient_name text,
     patient_name_ideographic text, patient_name_phonetic text, patient_birth_date text, study_date text,
-    accession_number text, irregular boolean, patient_attributes jsonb, attributes jsonb)
+    accession_number text, irregular boolean, name_words text[], patient_attributes jsonb, attributes jsonb)
 CROSS JOIN LATERAL (
     SELECT count(*) AS series, sum(number_of_instances) AS instances,
         coalesce(array_agg(DISTINCT modality ORDER BY modality) FILTER (WHERE modality <> ''), '{}') AS modalities
@@ -59,9 +62,10 @@ ON CONFLICT (study_instance_uid) DO UPDATE SET patient_key = excluded.patient_ke
     patient_name = excluded.patient_name, patient_name_ideographic = excluded.patient_name_ideographic,
     patient_name_phonetic = excluded.patient_name_phonetic, patient_birth_date = excluded.patient_birth_date,
     study_date = excluded.study_date, accession_number = excluded.accession_number, irregular = excluded.irregular,
-    patient_attributes = excluded.patient_attributes, attributes = excluded.attributes,
-    number_of_series = excluded.number_of_series, number_of_instances = excluded.number_of_instances,
-    modalities = excluded.modalities, sop_classes = excluded.sop_classes
+    name_words = excluded.name_words, patient_attributes = excluded.patient_attributes,
+    attributes = excluded.attributes, number_of_series = excluded.number_of_series,
+    number_of_instances = excluded.number_of_instances, modalities = excluded.modalities,
+    sop_classes = excluded.sop_classes
 """
 _KNOWN = "SELECT sop_instance_uid FROM instance WHERE sop_instance_uid = ANY(%s)"
 _COPY = """
@@ -71,6 +75,10 @@ COPY instance (sop_instance_uid, study_instance_uid, series_instance_uid, sop_cl
 _REPLACE = """
 UPDATE instance SET instance_number = %s, digest = %s, size = %s, header_size = %s, transfer_syntax_uid = %s,
     storage = %s, path = %s, attributes = %s WHERE sop_instance_uid = %s
+"""
+_MOVE = """
+UPDATE instance SET size = %s, header_size = %s, transfer_syntax_uid = %s, storage = %s, path = %s
+WHERE sop_instance_uid = %s AND digest = %s
 """
 _PATIENT_ID, _ISSUER = "00100020", "00100021"
 _PATIENT_NAME, _BIRTH_DATE = "00100010", "00100030"
@@ -95,11 +103,13 @@ def keep(connection: Any, run: Sequence[Recorded]) -> None:
     patients: dict[str, dict[str, Any]] = {}
     studies: dict[str, dict[str, Any]] = {}
     series: dict[tuple[str, str], dict[str, Any]] = {}
+    name_words: set[str] = set()
     for (study_uid, series_uid, _), recorded in described.items():
         content = recorded.particulars.content if recorded.particulars else {}
         patient = _patient(values_of(content.get("patient", {})), study_uid)
         patients[patient["patient_key"]] = patient
         studies[study_uid] = _study(values_of(content.get("study", {})), study_uid, patient)
+        name_words.update(word.rpartition(" ")[2] for word in studies[study_uid]["name_words"])
         series[study_uid, series_uid] = _series(values_of(content.get("series", {})), study_uid, series_uid)
     for stored in new:
         row = series[stored.study_instance_uid, stored.series_instance_uid]
@@ -107,6 +117,21 @@ def keep(connection: Any, run: Sequence[Recorded]) -> None:
         row["classes"].add(stored.sop_class_uid)
     for statement, rows in ((_PATIENTS, patients), (_SERIES, series), (_STUDIES, studies)):
         connection.execute(statement, (orjson.dumps(list(rows.values()), default=sorted).decode(),))
+    learn(connection, name_words)
+    changed = {(study_uid, series_uid): recorded for (study_uid, series_uid, _), recorded in described.items()}
+    due.note(connection, ((*key, recorded.position, recorded.envelope.at) for key, recorded in changed.items()))
+
+
+def move(connection: Any, run: Sequence[Recorded]) -> None:
+    """Instances whose bytes are at another place."""
+    rows = []
+    for event in (recorded.event for recorded in run):
+        assert isinstance(event, InstanceMoved)
+        content = event.content
+        place = (content.size, content.header_size, content.transfer_syntax_uid, content.storage, content.path)
+        rows.append((*place, event.sop_instance_uid, content.digest))
+    with connection.cursor() as cursor:
+        cursor.executemany(_MOVE, rows)
 
 
 def patient_key(patient: Mapping[str, list[Any]], study_instance_uid: str) -> str:
@@ -185,10 +210,17 @@ def _study(study: Mapping[str, list[Any]], uid: str, patient: Mapping[str, Any])
         "irregular": patient["irregular"]
         or any(len(study.get(tag, ())) > 1 for tag in (_STUDY_DATE, _ACCESSION_NUMBER)),
         "study_instance_uid": uid,
-        "study_date": _date(study, _STUDY_DATE),
+        "study_date": _date(study, _STUDY_DATE) or "",
         "accession_number": text(study, _ACCESSION_NUMBER),
+        "name_words": _name_words({**patient["patient_attributes"], **study}),
         "attributes": study,
     }
+
+
+def _name_words(attributes: Mapping[str, list[Any]]) -> list[str]:
+    """The words of all names that a study is found by, each behind whose it is."""
+    named = ((whose, one) for tag, whose in PREFIXES.items() for one in attributes.get(tag, ()) if one)
+    return sorted({whose + word for whose, one in named for word in words(one)})
 
 
 def _date(attributes: Mapping[str, list[Any]], tag: str) -> str | None:

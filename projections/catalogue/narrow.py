@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Composable, Composed, Literal
 
+from domain import fuzzy_name
 from domain.attributes import BY_TAG, COMPUTED, Level
 from domain.matching import WILD_CARD_VRS, Key, comparable
 from domain.person_name import groups
@@ -34,17 +35,27 @@ _EXACT_VRS = frozenset(("UI", "AS"))
 _LAST = chr(0x10FFFF)
 
 
-def conditions(keys: Mapping[str, Key]) -> tuple[list[Composable], list[Any]]:
-    """Conditions, to be joined by AND, and their parameters in order."""
+def conditions(
+    keys: Mapping[str, Key], names: Mapping[str, str], meant_by: Callable[[str], list[str]]
+) -> tuple[list[Composable], list[Any]]:
+    """Conditions, to be joined by AND, and their parameters in order.
+
+    ``names`` tells what stands before the words of a name that a study is found by, ``meant_by`` knows the words.
+    """
     found: list[Composable] = []
     parameters: list[Any] = []
     for tag, key in keys.items():
         values = [value for value in key.values if value]
-        condition, wanted = _condition(tag, key.vr, values)
+        condition, wanted = _of_key(tag, key, values, names, meant_by)
         if condition is not None:
             found.append(condition)
             parameters.extend(wanted)
     return found, parameters
+
+
+def is_decided(tag: str, key: Key) -> bool:
+    """Whether the condition of a key lets pass what matches and nothing else."""
+    return tag in _UIDS and not key.is_empty
 
 
 def prefix_end(prefix: str) -> str | None:
@@ -62,7 +73,36 @@ def like(pattern: str, *, wild: bool = True) -> str:
     return literal.replace("*", "%").replace("?", "_") if wild else literal
 
 
+def _empty(tag: str) -> Composable | None:
+    """No value; an unreadable date passes too. Of what has no column nothing is known."""
+    column = {**_TEXTS, **_DATES}.get(tag)
+    return None if column is None else SQL("({0} IS NULL OR {0} = '' OR irregular)").format(column)
+
+
 _Condition = tuple[Composable | None, list[Any]]
+
+
+def _of_key(
+    tag: str, key: Key, values: Sequence[str], names: Mapping[str, str], meant_by: Callable[[str], list[str]]
+) -> _Condition:
+    if key.is_empty:
+        return _empty(tag), []
+    if not key.is_fuzzy:
+        return _condition(tag, key.vr, values)
+    if tag not in names:
+        return None, []
+    whose = names[tag]
+    return _any(
+        values,
+        lambda value: _alike([[whose + meant for meant in meant_by(word)] for word in fuzzy_name.words(value)]),
+    )
+
+
+def _alike(meant: Sequence[list[str]]) -> _Condition:
+    """A name that has one of each of these lists of words."""
+    if not meant:
+        return SQL("false"), []
+    return SQL("({})").format(SQL(" AND ").join([SQL("study.name_words && %s")] * len(meant))), list(meant)
 
 
 def _condition(tag: str, vr: str, values: Sequence[str]) -> _Condition:

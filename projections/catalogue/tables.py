@@ -2,6 +2,10 @@
 
 Text compares by code point, so that a prefix is a range. ``irregular`` marks the few rows that have more than one value
 where a column holds only one: every condition on a column lets them pass, and the matching rules decide.
+
+``name_words`` are the words of the names of patient and physicians as they sound, those of physicians behind their tag;
+``name_word`` says which of them there are, under each form that a word one error away shares with it
+(:func:`domain.fuzzy_name.shortened`). Words are never taken out.
 """
 
 TABLES = """
@@ -32,9 +36,10 @@ CREATE TABLE study (
     patient_name_ideographic text COLLATE "C",
     patient_name_phonetic text COLLATE "C",
     patient_birth_date text COLLATE "C",
-    study_date text COLLATE "C",
+    study_date text COLLATE "C" NOT NULL,
     accession_number text COLLATE "C",
     irregular boolean NOT NULL,
+    name_words text[] COLLATE "C" NOT NULL,
     patient_attributes jsonb NOT NULL,
     attributes jsonb NOT NULL,
     number_of_series integer NOT NULL,
@@ -49,9 +54,16 @@ CREATE INDEX study_patient_name_idx ON study (patient_name);
 CREATE INDEX study_ideographic_idx ON study (patient_name_ideographic) WHERE patient_name_ideographic IS NOT NULL;
 CREATE INDEX study_phonetic_idx ON study (patient_name_phonetic) WHERE patient_name_phonetic IS NOT NULL;
 CREATE INDEX study_birth_date_idx ON study (patient_birth_date);
-CREATE INDEX study_date_idx ON study (study_date);
+CREATE INDEX study_date_idx ON study (study_date, study_instance_uid);
 CREATE INDEX study_accession_idx ON study (accession_number);
 CREATE INDEX study_irregular_idx ON study (study_instance_uid) WHERE irregular;
+CREATE INDEX study_name_words_idx ON study USING gin (name_words) WITH (fastupdate = off);
+
+CREATE TABLE name_word (
+    form text COLLATE "C" NOT NULL,
+    word text COLLATE "C" NOT NULL,
+    PRIMARY KEY (form, word)
+);
 
 CREATE TABLE series (
     study_instance_uid text COLLATE "C" NOT NULL,
