@@ -17,11 +17,16 @@ class UnknownFact(AnnalsError):
     """The log holds a fact that this program does not know: use the newer program that wrote it."""
 
 
+class UnreadableFact(AnnalsError):
+    """The stored form of a fact is broken, or not what this program ever wrote."""
+
+
 class Codec:
     """Translates the facts it was given, and no others."""
 
     def __init__(self, facts: Iterable[type[Event]]) -> None:
         self._shapes = {fact.NAME: _Shape(fact) for fact in facts}
+        self.names = frozenset(self._shapes)
 
     def encode(self, event: Event, envelope: Envelope) -> bytes:
         """Canonical bytes: sorted keys, UTF-8, no white space."""
@@ -39,16 +44,22 @@ class Codec:
         )
 
     def decode(self, name: str, state: bytes) -> tuple[Event, Envelope]:
-        """The fact and its envelope. Raises :class:`UnknownFact`."""
-        stored = orjson.loads(state)
-        envelope = Envelope(
-            datetime.fromisoformat(stored["at"]),
-            Actor(*stored["by"]),
-            stored["cause"],
-            stored["reason"],
-            stored["command"],
-        )
-        return self._shape(name).make(stored["fact"]), envelope
+        """The fact and its envelope. Raises :class:`UnknownFact` and :class:`UnreadableFact`."""
+        shape = self._shape(name)
+        try:
+            stored = orjson.loads(state)
+            envelope = Envelope(
+                datetime.fromisoformat(stored["at"]),
+                Actor(*stored["by"]),
+                stored["cause"],
+                stored["reason"],
+                stored["command"],
+            )
+            return shape.make(stored["fact"]), envelope
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnreadableFact(
+                f"a fact {name!a} in the log cannot be read ({type(error).__name__}): restore it from a backup"
+            ) from error
 
     def _shape(self, name: str) -> _Shape:
         try:

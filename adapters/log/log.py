@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -19,16 +19,21 @@ from adapters.log.recorder import Datastore, ParticularsRow, Recorder
 from adapters.log.writer import Append, Conflict, GroupWriter
 from adapters.postgres.database import Database
 from domain.errors import Unavailable
-from domain.event import Actor, Envelope, Event, Particulars, Recorded, stream_id
+from domain.event import Actor, Batch, Envelope, Event, Particulars, Recorded, stream_id
 from domain.limits import Limits
 
 _PATIENTS = UUID("5b1f1d5e-0f3d-5a0a-8a54-6f1f5f9f0c3a")
 _REMEMBERED_MAX = 4096
+_CANONICALS_MAX = 256
 _POOL_SIZE = 8
 
 _HEAD = "SELECT max(notification_id) FROM log.event"
 _READ = """
 SELECT notification_id, originator_id, originator_version, topic, state
+FROM log.event WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+"""
+_READ_WANTED = """
+SELECT notification_id, originator_id, originator_version, topic, CASE WHEN topic = ANY(%s) THEN NULL ELSE state END
 FROM log.event WHERE notification_id > %s ORDER BY notification_id LIMIT %s
 """
 _STREAM = """
@@ -38,7 +43,8 @@ FROM log.event WHERE originator_id = %s ORDER BY originator_version
 _PARTICULARS = "SELECT id, digest, content::text FROM log.particulars WHERE id = ANY(%s)"
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The time."""
     return datetime.now(UTC)
 
 
@@ -51,7 +57,7 @@ class EventLog:
         facts: Iterable[type[Event]],
         limits: Limits,
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._codec = Codec(facts)
         self._limits = limits
@@ -128,6 +134,15 @@ class EventLog:
         """Facts after a position, oldest first, joined with their particulars."""
         return self._joined(self._facts(_READ, (after, limit)))
 
+    def read_wanted(self, after: int, limit: int, wanted: Collection[str]) -> Batch:
+        """The facts with the ``wanted`` names among the next ``limit`` after a position, joined with their particulars.
+
+        The others are passed over unread; a name that this program does not know is never passed over.
+        """
+        rows = self._rows(_READ_WANTED, (list(self._codec.names - set(wanted)), after, limit))
+        facts = self._joined(self._recorded(row for row in rows if row[4] is not None))
+        return Batch(facts, len(rows), rows[-1][0] if rows else after)
+
     def stream(self, kind: str, key: str) -> Sequence[Recorded]:
         """All facts of one stream, oldest first, joined with their particulars."""
         return self._joined(self._facts(_STREAM, (stream_id(kind, key),)))
@@ -149,8 +164,13 @@ class EventLog:
         ]
 
     def _facts(self, statement: str, parameters: tuple[Any, ...]) -> list[Recorded]:
+        return self._recorded(self._rows(statement, parameters))
+
+    def _rows(self, statement: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(statement.encode(), parameters).fetchall()
+            return cursor.execute(statement.encode(), parameters).fetchall()
+
+    def _recorded(self, rows: Iterable[tuple[Any, ...]]) -> list[Recorded]:
         decode = self._codec.decode
         return [
             Recorded(position, stream, version, *decode(topic, state))
@@ -182,10 +202,10 @@ class _Memory:
         self._lock = threading.Lock()
         self._by_content: OrderedDict[bytes, Particulars] = OrderedDict()
         self._pending: dict[UUID, ParticularsRow] = {}
+        self._canonicals: dict[int, tuple[Mapping[str, Any], bytes, bytes]] = {}
 
     def particulars_for(self, content: Mapping[str, Mapping[str, Any]]) -> Particulars:
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        key = hashlib.sha256(canonical).digest()
+        canonical, key = self._canonical(content)
         with self._lock:
             if known := self._by_content.get(key):
                 self._by_content.move_to_end(key)
@@ -201,6 +221,17 @@ class _Memory:
                 _, forgotten = self._by_content.popitem(last=False)
                 self._pending.pop(forgotten.id, None)
             return made
+
+    def _canonical(self, content: Mapping[str, Mapping[str, Any]]) -> tuple[bytes, bytes]:
+        """The canonical bytes and their digest; what comes again as the same object is not looked through again."""
+        known = self._canonicals.get(id(content))
+        if known is None:
+            canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+            if len(self._canonicals) >= _CANONICALS_MAX:
+                self._canonicals.clear()
+            # With the object itself, so that its id is not another's later.
+            known = self._canonicals[id(content)] = (content, canonical, hashlib.sha256(canonical).digest())
+        return known[1], known[2]
 
     def rows_to_write(self, particulars: Sequence[Particulars]) -> tuple[ParticularsRow, ...]:
         with self._lock:

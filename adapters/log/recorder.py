@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -23,7 +24,12 @@ CHANNEL = "event"
 WRITER_LOCK = 0x416E6E6C
 """The advisory lock of the one writer at a time, over all processes: positions rise in commit order."""
 
-_LOCKED = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock}), pg_notify({channel}, '')) "
+_LOCKED = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock})) "
+_LOCKED_AND_TOLD = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock}), pg_notify({channel}, '')) "
+_INSERT_ONE = (
+    "INSERT INTO {schema}.{table} (originator_id, originator_version, topic, state) "
+    "SELECT %b::uuid, %b::bigint, %b::text, %b::bytea FROM locked RETURNING notification_id"
+)
 _INSERT = (
     "INSERT INTO {schema}.{table} (originator_id, originator_version, topic, state) SELECT fact.* FROM locked, "
     "unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS fact RETURNING notification_id"
@@ -32,6 +38,18 @@ _PARTICULARS = (
     ", particulars AS (INSERT INTO log.particulars (id, patient_key, salt, digest, content) "
     "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bytea[], %b::text[], %b::jsonb[]) ON CONFLICT (id) DO NOTHING) "
 )
+
+
+_FACT = attrgetter("originator_id", "originator_version", "topic", "state")
+_ROW = attrgetter("id", "patient_key", "salt", "digest", "content")
+
+
+class _Kind(NamedTuple):
+    """Which of the insert statements."""
+
+    announces: bool
+    is_one: bool = False
+    has_particulars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +109,21 @@ class Recorder(PostgresApplicationRecorder):
             "schema": Identifier(datastore.schema),
             "table": Identifier(events_table_name),
         }
-        self._insert = SQL(_LOCKED + _INSERT).format(**names).as_string().encode()
-        self._insert_both = SQL(_LOCKED + _PARTICULARS + _INSERT).format(**names).as_string().encode()
+        self._announce = SQL("NOTIFY {}").format(Identifier(self.channel_name))
+        self._inserts = {
+            kind: SQL((_LOCKED_AND_TOLD if kind.announces else _LOCKED) + what).format(**names).as_string().encode()
+            for announces in (True, False)
+            for kind, what in (
+                (_Kind(announces, is_one=True), _INSERT_ONE),
+                (_Kind(announces), _INSERT),
+                (_Kind(announces, has_particulars=True), _PARTICULARS + _INSERT),
+            )
+        }
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append with ``particulars=`` rows in one statement, which is its own transaction: one round trip.
+
+        With ``announces=False`` nobody who listens is told: the caller does it later, by :meth:`announce`.
 
         One try, since a lost answer is settled by the caller. Not the library's pipeline: psycopg's stands still for
         ever on a statement of some megabytes. Raises the library's ``IntegrityError`` on a conflict,
@@ -105,22 +133,24 @@ class Recorder(PostgresApplicationRecorder):
         if not stored_events:
             return ()
         rows: Sequence[ParticularsRow] = kwargs.get("particulars", ())
-        facts = (
-            [event.originator_id for event in stored_events],
-            [event.originator_version for event in stored_events],
-            [event.topic for event in stored_events],
-            [event.state for event in stored_events],
-        )
+        announces: bool = kwargs.get("announces", True)
+        columns = map(list, zip(*map(_FACT, stored_events), strict=True))
+        parameters: tuple[Any, ...]
+        if rows:
+            kind = _Kind(announces, has_particulars=True)
+            parameters = (*map(list, zip(*map(_ROW, rows), strict=True)), *columns)
+        elif len(stored_events) == 1:
+            # By far the most frequent, and arrays cost the driver ten times as much.
+            kind = _Kind(announces, is_one=True)
+            parameters = _FACT(stored_events[0])
+        else:
+            kind = _Kind(announces)
+            parameters = tuple(columns)
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            if rows:
-                particulars = (
-                    [row.id for row in rows],
-                    [row.patient_key for row in rows],
-                    [row.salt for row in rows],
-                    [row.digest for row in rows],
-                    [row.content for row in rows],
-                )
-                cursor.execute(self._insert_both, particulars + facts, prepare=True)
-            else:
-                cursor.execute(self._insert, facts, prepare=True)
+            cursor.execute(self._inserts[kind], parameters, prepare=True)
             return [position for (position,) in cursor.fetchall()]
+
+    def announce(self) -> None:
+        """Tell those who listen that there are new facts."""
+        with self.datastore.get_connection() as connection:
+            connection.execute(self._announce)

@@ -26,7 +26,9 @@ class Wakeups:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._hurried = threading.Condition(lock)
         self._count = 0
         self._hurries = 0
         self._ending = False
@@ -54,14 +56,16 @@ class Wakeups:
 
     def rest(self, seen: Mark, timeout_seconds: float) -> None:
         """Return after the time-out, or when somebody waits for what was not read at the mark."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._hurries != seen[1] or self._ending, max(0.0, timeout_seconds))
+        with self._hurried:
+            self._hurried.wait_for(lambda: self._hurries != seen[1] or self._ending, max(0.0, timeout_seconds))
 
     def _wake(self, channel: str = CHANNEL) -> None:
         with self._changed:
             self._count += 1
-            self._hurries += channel == HURRY
             self._changed.notify_all()
+            if channel == HURRY or self._ending:
+                self._hurries += 1
+                self._hurried.notify_all()
 
     def _listen(self) -> None:
         backoff = _BACKOFF_FIRST_SECONDS

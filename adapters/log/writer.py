@@ -21,6 +21,7 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
+from adapters.log.announcer import Announcer
 from adapters.log.recorder import WRITER_LOCK, ParticularsRow, Recorder
 from domain.errors import Unavailable
 from domain.limits import Limits
@@ -56,6 +57,7 @@ class GroupWriter:
 
     def __init__(self, recorder: Recorder, limits: Limits) -> None:
         self._recorder = recorder
+        self._announcer = Announcer(recorder.announce)
         self._batch_max = limits.commit_batch_max
         self._wait_seconds = limits.database_timeout_seconds + limits.lock_timeout_seconds
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
@@ -64,8 +66,9 @@ class GroupWriter:
         self._closed = False
 
     def open(self) -> None:
-        """Start the writer thread."""
+        """Start the writer's threads."""
         self._thread.start()
+        self._announcer.open()
 
     def close(self) -> None:
         """Commit what waits, then end."""
@@ -73,6 +76,7 @@ class GroupWriter:
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join()
+        self._announcer.close()
 
     def append(self, append: Append) -> Sequence[int]:
         """The positions of the facts, durable. Raises :class:`Conflict` or :class:`Unavailable`."""
@@ -124,9 +128,13 @@ class GroupWriter:
                     self._commit([append])
         except _AWAY as error:
             self._settle(batch, error)
-        except Exception as error:  # noqa: BLE001 - handed to each caller, and the thread goes on
-            for append in batch:
-                append.done.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - handed to its caller, and the thread goes on
+            if len(batch) == 1:
+                batch[0].done.set_exception(error)
+            else:
+                # What the database refuses in one append is not the others' concern.
+                for append in batch:
+                    self._commit([append])
         else:
             first = 0
             for append in batch:
@@ -136,9 +144,13 @@ class GroupWriter:
 
     def _insert(self, batch: list[Append]) -> Sequence[int]:
         particulars = {row.id: row for append in batch for row in append.particulars}
-        return self._recorder.insert_events(
-            [event for append in batch for event in append.events], particulars=tuple(particulars.values())
+        positions = self._recorder.insert_events(
+            [event for append in batch for event in append.events],
+            particulars=tuple(particulars.values()),
+            announces=False,
         )
+        self._announcer.tell()
+        return positions
 
     def _settle(self, batch: list[Append], error: Exception) -> None:
         """The answer to COMMIT may be lost: under the writer's lock the log itself tells what was committed (F22)."""
@@ -153,6 +165,7 @@ class GroupWriter:
                     cursor.execute(_SETTLE, (first.originator_id, first.originator_version, first.state))
                     row = cursor.fetchone()
                     if row and row["known"]:
+                        self._announcer.tell()
                         append.done.set_result(())
                     else:
                         append.done.set_exception(Unavailable("the database did not take the fact"))

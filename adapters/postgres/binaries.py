@@ -61,6 +61,8 @@ class Account:
 
     def blocker(self, folder: Path) -> Path | None:
         """The first folder on the way to ``folder`` that this account cannot enter."""
+        if self.run(["test", "-x", str(folder)]).returncode == 0:
+            return None
         for parent in reversed([folder, *folder.parents]):
             if parent.is_dir() and self.run(["test", "-x", str(parent)]).returncode:
                 return parent

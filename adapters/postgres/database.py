@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +22,13 @@ _AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
     errors.QueryCanceled,
     errors.LockNotAvailable,
     PoolTimeout,
 )
+_LOOKS_MAX = 4
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -47,6 +52,7 @@ class Database:
 
     def __init__(self, dsn: str, limits: Limits, *, size: int, patience_seconds: float | None = None) -> None:
         self._timeout = limits.database_timeout_seconds
+        self._alone = threading.Lock()
         patience = patience_seconds or limits.database_timeout_seconds
         statement_timeout = int(max(limits.query_timeout_seconds, patience) * 1000)
 
@@ -89,14 +95,28 @@ class Database:
             raise unavailable(error) from error
 
     @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Do something that only one process does at a time; others wait. Raises :class:`Unavailable`."""
+        # In this process first: those who wait with a connection each would leave none to the one they wait for.
+        if not self._alone.acquire(timeout=self._timeout):
+            raise Unavailable(f"{what}: others are at it, try again")
+        try:
+            with self.connection() as connection:
+                connection.execute(_ALONE, (f"annals {what}",))
+                yield
+        finally:
+            self._alone.release()
+
+    @contextmanager
     def _connected(self) -> Iterator[PatientConnection]:
         connection = self._pool.getconn(self._timeout)
+        if not _alive(connection):
+            # A connection that died while it lay in the pool is not the caller's concern.
+            connection.close()
+            self._pool.putconn(connection)
+            self._pool.check()
+            connection = self._pool.getconn(self._timeout)
         try:
-            if not _alive(connection):
-                # A connection that died while it lay in the pool is not the caller's concern.
-                self._pool.putconn(connection)
-                self._pool.check()
-                connection = self._pool.getconn(self._timeout)
             with connection:
                 yield connection
         finally:
@@ -107,8 +127,14 @@ def _alive(connection: PatientConnection) -> bool:
     """Whether the server has not closed the connection; looks at the socket, asks nothing."""
     if connection.closed:
         return False
+    readable = select.poll()
     try:
-        connection.pgconn.consume_input()
+        readable.register(connection.fileno(), select.POLLIN)
+        # The server's last words may be followed by the end, which only the next look sees.
+        for _ in range(_LOOKS_MAX):
+            if not readable.poll(0):
+                break
+            connection.pgconn.consume_input()
     except psycopg.OperationalError:
         return False
     return not connection.closed and connection.pgconn.status == psycopg.pq.ConnStatus.OK

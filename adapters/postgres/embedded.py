@@ -13,17 +13,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from adapters.postgres import binaries
 from adapters.postgres.binaries import Account
 from domain.errors import Unavailable
 
+_LOCK_FILE_SECONDS = 10.0
 _SOCKET_PATH_MAX = 100
 _ROLE = "annals"
 _DATABASE = "annals"
@@ -65,10 +67,13 @@ class EmbeddedPostgres:
 
     def dsn(self, database: str = _DATABASE) -> str:
         """Where to connect; no password, the socket's owner is checked by the kernel."""
-        return f"host={self._socket_folder()} user={_ROLE} dbname={database} connect_timeout=5"
+        return make_conninfo(host=str(self._socket_folder()), user=_ROLE, dbname=database, connect_timeout=5)
 
-    def start(self, timeout_seconds: float = 300) -> None:
-        """Start or adopt the server; returns when it answers. Raises :class:`Unavailable` that says what to do."""
+    def start(self, timeout_seconds: float = 300, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Start or adopt the server; returns when it answers.
+
+        Raises :class:`Unavailable` that says what to do, and where ``is_given_up`` became true before.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._account.user:
             self.folder.chmod(self.folder.stat().st_mode | 0o011)
@@ -83,15 +88,15 @@ class EmbeddedPostgres:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self._answers():
                 self._prepare(programs)
-                self._launch(programs, timeout_seconds)
+                self._launch(programs, timeout_seconds, is_given_up)
             self._keep()
             self._make_database()
 
-    def check(self) -> None:
-        """Start the server again when it has ended."""
+    def check(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Start the server again when it has ended; a recovery may take minutes, unless it is given up."""
         if (self._process is None or self._process.poll() is not None) and not self._answers():
             self._process = None
-            self.start()
+            self.start(is_given_up=is_given_up)
 
     def stop(self, timeout_seconds: float = 60) -> None:
         """Stop the server, unless it was adopted from a starter that lives: then it goes on."""
@@ -126,7 +131,8 @@ class EmbeddedPostgres:
 
     def _socket_folder(self) -> Path:
         folder = self.folder / "run"
-        if len(str(folder / ".s.PGSQL.5432")) > _SOCKET_PATH_MAX:
+        # A socket's path is short, and both the server and libpq take a list of folders.
+        if len(os.fsencode(folder / ".s.PGSQL.5432")) > _SOCKET_PATH_MAX or set(str(folder)) & set(",\"'"):
             name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
             runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
             folder = Path(runtime) / f"annals-pg-{os.geteuid()}-{name}"
@@ -201,7 +207,7 @@ class EmbeddedPostgres:
             return pid if _works_in(pid, self.data) else None
         return None
 
-    def _launch(self, programs: Path, timeout_seconds: float) -> None:
+    def _launch(self, programs: Path, timeout_seconds: float, is_given_up: Callable[[], bool]) -> None:
         arguments = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self._socket_folder())]
         for name, value in self._settings.items():
             arguments += ["-c", f"{name}={value}"]
@@ -212,8 +218,12 @@ class EmbeddedPostgres:
                 self._process = subprocess.Popen(
                     arguments, stdout=log, stderr=log, start_new_session=True, **self._account.options()
                 )
-                if self._wait_until_it_answers(deadline):
+                if self._wait_until_it_answers(deadline, is_given_up):
+                    self._forget_a_second_one()
                     return
+                if is_given_up():
+                    self.stop()
+                    raise Unavailable("PostgreSQL was still starting when it was asked to stop")
                 said = self._log.read_bytes()[mark:].decode("utf-8", "replace")
                 code = self._process.poll()
                 remains = "lock file" in said or "shared memory block" in said
@@ -224,6 +234,13 @@ class EmbeddedPostgres:
                 if "shared memory block" in said:
                     self._end_orphans()
 
+    def _forget_a_second_one(self) -> None:
+        """Where an adopted server was only busy, it is the one that answers, and ours ends at its lock file."""
+        if self._process and self._postmaster() not in (None, self._process.pid):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LOCK_FILE_SECONDS)
+                self._process = None
+
     def _end_orphans(self) -> None:
         """Backends outlive a killed postmaster for ever where they wait for a lock whose holder was killed too."""
         if self._postmaster() is None:
@@ -231,9 +248,9 @@ class EmbeddedPostgres:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _wait_until_it_answers(self, deadline: float) -> bool:
+    def _wait_until_it_answers(self, deadline: float, is_given_up: Callable[[], bool]) -> bool:
         assert self._process
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not is_given_up():
             if self._answers():
                 return True
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -13,6 +14,7 @@ from psycopg import sql
 from domain.errors import Unavailable
 
 _LOCK = 0x416E6E616C73
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql\Z")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS public.migration (
@@ -41,8 +43,9 @@ class Migration:
 def migrate(dsn: str, folder: Path) -> list[str]:
     """Bring the database to the folder's newest migration and return the names of those applied now.
 
-    Each runs in one transaction, so an interrupted one leaves nothing (F48). Raises :class:`Unavailable` when the
-    database is newer than this program or a file was changed after it was applied.
+    Each runs in one transaction, so an interrupted one leaves nothing (F48). Raises :class:`Unavailable`, which says
+    what to do, when the database does not answer, lacks a right or keeps other text than UTF-8, when it is newer than
+    this program, or when a file was changed after it was applied.
     """
     migrations = [
         Migration(int(found[1]), path.name, path.read_text("utf-8"))
@@ -51,7 +54,8 @@ def migrate(dsn: str, folder: Path) -> list[str]:
     ]
     applied: list[str] = []
     try:
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with _connect(dsn) as connection:
+            _refuse_encoding(connection)
             connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             connection.execute(_TABLE)
             known = {
@@ -67,19 +71,42 @@ def migrate(dsn: str, folder: Path) -> list[str]:
         raise Unavailable(
             f"the database does not answer ({_first_line(error)}): start it, or mend [database] dsn"
         ) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Unavailable(
+            f"the database account lacks a right ({_first_line(error)}): make it the owner of its database"
+        ) from None
     return applied
 
 
 def check_durability(dsn: str) -> None:
-    """Refuse a database that may forget what it has committed."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        off = []
-        for name in ("fsync", "full_page_writes", "synchronous_commit"):
-            row = connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()
-            if row is None or row[0] in ("off", "local" if name != "synchronous_commit" else "off"):
-                off.append(name)
+    """Refuse a database that may forget what it has committed. Raises :class:`Unavailable`."""
+    try:
+        with _connect(dsn) as connection:
+            off = [name for name in _DURABLE if _setting(connection, name) == "off"]
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"the database does not answer ({_first_line(error)}): start it") from None
     if off:
         raise Unavailable(f"the database would lose acknowledged objects in a power cut: turn on {', '.join(off)}")
+
+
+def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
+    try:
+        return psycopg.connect(dsn, autocommit=True)
+    except psycopg.ProgrammingError:
+        # The library's own words may repeat a password.
+        raise Unavailable(
+            "[database] dsn is no connection string: write it like 'host=db.example dbname=annals user=annals'"
+        ) from None
+
+
+def _setting(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> object:
+    row = connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()
+    return row[0] if row else None
+
+
+def _refuse_encoding(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    if (encoding := _setting(connection, "server_encoding")) != "UTF8":
+        raise Unavailable(f"the database keeps text as {encoding}: make one WITH ENCODING 'UTF8' TEMPLATE template0")
 
 
 def _refuse_strangers(known: dict[int, tuple[str, str]], migrations: list[Migration]) -> None:
@@ -93,7 +120,7 @@ def _refuse_strangers(known: dict[int, tuple[str, str]], migrations: list[Migrat
             raise Unavailable(f"migration {name} was changed after it had been applied: restore the released file")
 
 
-def _apply(connection: psycopg.Connection[tuple[object, ...]], migration: Migration) -> None:
+def _apply(connection: psycopg.Connection[tuple[Any, ...]], migration: Migration) -> None:
     with connection.transaction():
         connection.execute(migration.text.encode())
         connection.execute(
