@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-Items = list["dict[int, tuple[bytes, bytes | Items]]"]
-Values = dict[int, tuple[bytes, bytes | Items]]
-"""Raw values by tag: VR (empty in implicit VR) and bytes, or the items of a sequence."""
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a value lies that was not read; ``length`` is None for encapsulated pixel data."""
+
+    start: int
+    length: int | None
+    big_endian: bool
+
+
+Items = list["Values"]
+Values = dict[int, "tuple[bytes, bytes | Items | Span]"]
+"""Raw values by tag: VR (empty in implicit VR) and bytes, the items of a sequence, or where the value lies."""
 
 PIXEL_DATA = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 

@@ -13,6 +13,7 @@ from adapters.dicom.part10 import read_file_header
 from adapters.dicom.scan import Scanner
 from adapters.dicom.syntaxes import encoding_of
 from domain.errors import AnnalsError, Refused
+from domain.identifiers import uid_fault
 from domain.limits import Limits
 
 _HEADER_MAX = 1024 * 1024
@@ -52,15 +53,19 @@ class ForeignFileReader:
         size = os.fstat(descriptor).st_size
         if not size:
             raise NotAnObject("the file is empty")
-        beginning = os.pread(descriptor, _HEADER_MAX, 0)
-        offset, syntax = _begin(beginning)
+        beginning = os.pread(descriptor, _HEAD, 0)
+        try:
+            offset, syntax = _begin(beginning)
+        except NotAnObject:
+            if size <= _HEAD or beginning[128:132] != b"DICM":
+                raise
+            beginning = os.pread(descriptor, _HEADER_MAX, 0)
+            offset, syntax = _begin(beginning)
 
         def read(position: int, length: int) -> bytes:
             return os.pread(descriptor, length, offset + position)
 
         head = beginning[offset : offset + _HEAD]
-        if not head:
-            raise NotAnObject("the file ends after its header")
         try:
             scan = self._scanner.scan(head, read, size - offset, encoding_of(syntax))
         except Refused as refused:
@@ -68,6 +73,10 @@ class ForeignFileReader:
         sop_class, sop_instance = (_uid(scan.values.get(tag)) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID))
         if not sop_class or not sop_instance:
             raise NotAnObject("the data set names no SOP Class or SOP Instance")
+        named = (("SOP Class", sop_class), ("SOP Instance", sop_instance), ("Transfer Syntax", syntax))
+        for name, uid in named:
+            if fault := uid_fault(uid):
+                raise NotAnObject(f"its {name} UID {fault}")
         return ForeignFile(sop_class, sop_instance, syntax, offset, size - offset)
 
 

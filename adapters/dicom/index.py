@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adapters.dicom.findings import Scan
+from adapters.dicom.findings import Scan, Values
 from adapters.dicom.pixels import INCOMPLETE, pixel_fault
+from adapters.dicom.remembered import Parts, RememberedParts
 from adapters.dicom.scan import Scanner
 from adapters.dicom.source import Read
 from adapters.dicom.syntaxes import encoding_of
@@ -50,6 +51,7 @@ class Indexer:
         self._crop = crop_accession_number
         self._refuse_incomplete_pixels = refuse_incomplete_pixels
         self._sets = CharacterSetReader()
+        self._remembered = RememberedParts()
         self._plan = {
             int(attribute.tag, 16): (attribute.tag, attribute.keyword, attribute.vr, _PARTS[attribute.level])
             for attribute in ATTRIBUTES
@@ -81,29 +83,49 @@ class Indexer:
         ):
             if found != asked:
                 raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"{name} of the request is not that of the data set")
-        parts = self._read_parts(scan, warnings)
-        attributes = parts.pop("")
+        parts, attributes = self._read_parts(scan, warnings)
         elsewhere = _PIXEL_DATA_PROVIDER_URL in scan.values
         if fault := pixel_fault(attributes, scan.pixels, encoding, elsewhere):
             if self._refuse_incomplete_pixels and fault in INCOMPLETE:
                 raise Refused(Because.CANNOT_UNDERSTAND, fault)
             warnings.add(fault)
-        return Header(sop_class, sop_instance, series, study, parts, attributes, tuple(warnings.texts))
+        return Header(sop_class, sop_instance, series, study, parts, attributes, tuple(warnings.texts), fault)
 
-    def _read_parts(self, scan: Scan, warnings: _Warnings) -> dict[str, dict[str, Any]]:
+    def _read_parts(self, scan: Scan, warnings: _Warnings) -> tuple[Parts, dict[str, Any]]:
+        """The parts that go into the particulars, and the attributes of the instance."""
         reader = ValueReader(self._sets, self._limits, scan.big_endian, warnings.add)
-        reader.use(scan.values.get(CHARACTER_SET, (b"", None))[1])
-        parts: dict[str, dict[str, Any]] = {"patient": {}, "study": {}, "series": {}, "": {}}
-        plan = self._plan
+        character_set = scan.values.get(CHARACTER_SET, (b"", None))[1]
+        reader.use(character_set)
+        shared: Values = {}
+        own: dict[str, Any] = {}
         for tag, (vr, raw) in scan.values.items():
-            planned = plan.get(tag)
+            planned = self._plan.get(tag)
             if planned is None:
                 continue
             name, keyword, model_vr, part = planned
+            if part:
+                shared[tag] = (vr, raw)
+            else:
+                values = _impersonal(keyword, model_vr, reader.values(keyword, model_vr, vr, raw), warnings)
+                own[name] = element(model_vr, values)
+
+        def read() -> tuple[Parts, bool]:
+            before = len(warnings.texts)
+            parts = self._read_shared(reader, shared, warnings)
+            return parts, len(warnings.texts) == before
+
+        if warnings.texts:
+            # A warning that stands already would not be noticed.
+            return read()[0], own
+        context = (scan.big_endian, character_set if isinstance(character_set, bytes) else None)
+        return self._remembered.parts(shared, context, read), own
+
+    def _read_shared(self, reader: ValueReader, shared: Values, warnings: _Warnings) -> Parts:
+        parts: dict[str, dict[str, Any]] = {"patient": {}, "study": {}, "series": {}}
+        for tag, (vr, raw) in shared.items():
+            name, keyword, model_vr, part = self._plan[tag]
             values = reader.values(keyword, model_vr, vr, raw)
-            if not part:
-                values = _impersonal(keyword, model_vr, values, warnings)
-            elif name == _ACCESSION_NUMBER and self._crop:
+            if name == _ACCESSION_NUMBER and self._crop:
                 values = _cropped(values, warnings)
             parts[part][name] = element(model_vr, values)
         return parts

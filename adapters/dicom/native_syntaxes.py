@@ -7,7 +7,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from pydicom.dataelem import DataElement
@@ -40,6 +40,23 @@ def converted(
     if length > limits.inflated_size_max:
         raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object is too large to be converted")
     encoded = os.pread(descriptor, length, offset)
+    out = tempfile.TemporaryFile()  # noqa: SIM115 - handed on as a descriptor
+    with out:
+        try:
+            _convert(encoded, stored, wanted, out, limits)
+        except (Refused, OSError):
+            raise
+        except Exception as error:
+            fault = f"the object cannot be converted ({type(error).__name__})"
+            raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, fault) from error
+        out.flush()
+        size = out.tell()
+        copy = os.dup(out.fileno())
+    os.close(descriptor)
+    return copy, 0, size
+
+
+def _convert(encoded: bytes, stored: str, wanted: str, out: IO[bytes], limits: Limits) -> None:
     if stored == _DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         encoded = inflater.decompress(encoded, limits.inflated_size_max)
@@ -50,16 +67,9 @@ def converted(
     if big:
         for element in _elements(data_set):
             _swap_words(element)
-    out = tempfile.TemporaryFile()  # noqa: SIM115 - handed on as a descriptor
-    with out:
-        target = DicomFileLike(out)
-        target.is_implicit_VR, target.is_little_endian = wanted == _IMPLICIT, True
-        write_dataset(target, data_set)
-        out.flush()
-        size = out.tell()
-        copy = os.dup(out.fileno())
-    os.close(descriptor)
-    return copy, 0, size
+    target = DicomFileLike(out)
+    target.is_implicit_VR, target.is_little_endian = wanted == _IMPLICIT, True
+    write_dataset(target, data_set)
 
 
 def _elements(data_set: Dataset) -> Iterator[DataElement]:

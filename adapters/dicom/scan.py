@@ -7,13 +7,15 @@ raw values of the attributes that are indexed. What it refuses, it refuses with 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from pydicom._dicom_dict import DicomDictionary
 
-from adapters.dicom.findings import PIXEL_DATA, Scan
+from adapters.dicom.findings import PIXEL_DATA, Scan, Values
 from adapters.dicom.source import Read, Window, inflated
 from adapters.dicom.syntaxes import Encoding
 from adapters.dicom.walk import Walk
+from domain.errors import Refused
 from domain.limits import Limits
 
 
@@ -28,4 +30,15 @@ class Scanner:
     def scan(self, head: bytes, read: Read, size: int, encoding: Encoding) -> Scan:
         """Check a data set of ``size`` bytes. ``head`` is its beginning, ``read`` gives more of it. Raises C000."""
         window = inflated(head, read, size, self._limits) if encoding.deflated else Window(head, read, size)
-        return Walk(window, encoding, self._wanted, self._sequences, self._limits).run()
+        return self._walk(window, encoding).run()
+
+    def beginning(self, data: bytes, encoding: Encoding) -> Values:
+        """The wanted values that lie within the first bytes of a data set, inflated ones where it is deflated."""
+        walk = self._walk(Window(data, lambda _offset, _length: b"", len(data)), encoding)
+        with suppress(Refused):
+            # It ends where the bytes end, or at a fault that the scan of the whole will tell.
+            walk.run()
+        return walk.found.values
+
+    def _walk(self, window: Window, encoding: Encoding) -> Walk:
+        return Walk(window, encoding, self._wanted, self._sequences, self._limits)

@@ -70,6 +70,11 @@ def inflated(head: bytes, read: Read, size: int, limits: Limits) -> Window:
     return Window(b"", _Forward(_Inflater(head, read, size)), total)
 
 
+def inflated_reader(read: Read, size: int) -> Read:
+    """Reads a deflated data set by rising offsets, as if it were not; it was checked by :func:`inflated` before."""
+    return _Forward(_Inflater(b"", read, size))
+
+
 class _Inflater:
     """The pieces of an inflated data set, each of at most 64 KiB."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
 
-from adapters.dicom.findings import Items, Values
+from adapters.dicom.findings import Items, Span, Values
 from adapters.dicom.scalars import date_time_value, date_value, decimal_value, integer_value, time_value
 from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetReader, clean, decode
 from domain.limits import Limits
@@ -40,10 +41,19 @@ def element(vr: str, values: list[Any]) -> dict[str, Any]:
 class ValueReader:
     """Reads the values of one data set. What cannot be read becomes null, with a warning that holds no value."""
 
-    def __init__(self, sets: CharacterSetReader, limits: Limits, big_endian: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sets: CharacterSetReader,
+        limits: Limits,
+        big_endian: bool,
+        warn: Callable[[str], None],
+        numbers_max: int = _NUMBERS_MAX,
+    ) -> None:
         self._set_reader = sets
         self._sets = sets.default
         self._text_max = limits.indexed_text_max
+        self._numbers_max = numbers_max
+        self.big_endian = big_endian
         self._order = ">" if big_endian else "<"
         self._warn = warn
         self._name = ""
@@ -62,16 +72,26 @@ class ValueReader:
             "AT": self._tags,
         }
 
-    def use(self, raw: bytes | Items | None) -> None:
+    @contextmanager
+    def within(self, item: Values) -> Iterator[None]:
+        """Decode with the character set of an item, if it has one, and afterwards with the one before (PS3.5 7.5.3)."""
+        outer = self._sets
+        self.use(item.get(CHARACTER_SET, (b"", None))[1])
+        yield
+        self._sets = outer
+
+    def use(self, raw: bytes | Items | Span | None) -> None:
         """Decode from here on with this Specific Character Set; None leaves the one in force."""
         if isinstance(raw, bytes):
             self._sets = self._set_reader.read(raw)
             if self._sets.unknown:
                 self._warn("SpecificCharacterSet: is unknown, text is indexed with replacement characters")
 
-    def values(self, name: str, model_vr: str, vr: bytes, raw: bytes | Items) -> list[Any]:
+    def values(self, name: str, model_vr: str, vr: bytes, raw: bytes | Items | Span) -> list[Any]:
         """The values of the attribute called ``name``; ``vr`` is the one it was sent with, or empty."""
         self._name = name
+        if isinstance(raw, Span):
+            return self._none("is too large")
         if isinstance(raw, list):
             if model_vr == "SQ":
                 return [self._item(name, item) for item in raw]
@@ -87,16 +107,14 @@ class ValueReader:
 
     def _item(self, name: str, item: Values) -> dict[str, Any]:
         """One item of a sequence, without private, group length and binary elements."""
-        outer = self._sets
-        self.use(item.get(CHARACTER_SET, (b"", None))[1])
         elements: dict[str, Any] = {}
-        for tag, (vr, raw) in item.items():
-            if tag < 0x00080000 or tag == CHARACTER_SET or tag >> 16 & 1 or not tag & 0xFFFF:
-                continue
-            model_vr = _vr_of(tag, vr)
-            if model_vr not in _NOT_INDEXED:
-                elements[f"{tag:08X}"] = element(model_vr, self.values(name, model_vr, vr, raw))
-        self._sets = outer
+        with self.within(item):
+            for tag, (vr, raw) in item.items():
+                if tag < 0x00080000 or tag == CHARACTER_SET or tag >> 16 & 1 or not tag & 0xFFFF:
+                    continue
+                model_vr = _vr_of(tag, vr)
+                if model_vr not in _NOT_INDEXED:
+                    elements[f"{tag:08X}"] = element(model_vr, self.values(name, model_vr, vr, raw))
         return elements
 
     def _fault(self, what: str) -> None:
@@ -105,6 +123,10 @@ class ValueReader:
     def _none(self, what: str) -> list[Any]:
         self._fault(what)
         return []
+
+    def text(self, raw: bytes) -> str:
+        """A text of any length, without its padding."""
+        return clean(decode(raw, self._sets, TEXT_DELIMITERS)[0].rstrip(" \0"))
 
     def _decoded(self, raw: bytes, delimiters: frozenset[int]) -> str:
         text, whole = decode(raw, self._sets, delimiters)
@@ -177,7 +199,7 @@ class ValueReader:
     def _tags(self, raw: bytes) -> list[Any]:
         if len(raw) % 4:
             return self._none("has a wrong length")
-        halves = struct.unpack(f"{self._order}{len(raw) // 2}H", raw)[: 2 * _NUMBERS_MAX]
+        halves = struct.unpack(f"{self._order}{len(raw) // 2}H", raw)[: 2 * self._numbers_max]
         return [f"{group:04X}{number:04X}" for group, number in zip(halves[::2], halves[1::2], strict=True)]
 
     def _numbers(self, model_vr: str, vr: bytes, raw: bytes) -> list[Any]:
@@ -202,7 +224,7 @@ class ValueReader:
         size = struct.calcsize(f"={_STRUCTS[vr]}")
         if len(raw) % size:
             return self._none("has a wrong length")
-        count = min(len(raw) // size, _NUMBERS_MAX)
+        count = min(len(raw) // size, self._numbers_max)
         if count < len(raw) // size:
             self._fault("is cropped in the index")
         numbers = struct.unpack(f"{order}{count}{_STRUCTS[vr]}", raw[: count * size])

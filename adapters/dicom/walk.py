@@ -43,8 +43,11 @@ _CAPTURED_DEPTH_MAX = 8
 class Walk:
     """One scan under way."""
 
+    captured_depth_max = _CAPTURED_DEPTH_MAX
+    counts_root = False
+
     def __init__(
-        self, window: Window, encoding: Encoding, wanted: frozenset[int], sequences: frozenset[int], limits: Limits
+        self, window: Window, encoding: Encoding, wanted: Container[int], sequences: frozenset[int], limits: Limits
     ) -> None:
         self.window = window
         self.limits = limits
@@ -61,14 +64,17 @@ class Walk:
 
     def run(self) -> Scan:
         """Walk all containers."""
+        self._walk()
+        for tag in PIXEL_DATA:
+            if isinstance(short := self.found.values.pop(tag, (b"", None))[1], bytes):
+                self.found.pixels = Pixels(tag, len(short))
+        return self.found
+
+    def _walk(self) -> None:
         steps = (self._walk_elements, self._walk_items, self._walk_fragments)
         while self.stack:
             frame = self.stack[-1]
             steps[frame.kind](frame)
-        for tag in PIXEL_DATA:
-            if (short := self.found.values.pop(tag, None)) is not None:
-                self.found.pixels = Pixels(tag, len(short[1]))
-        return self.found
 
     def _walk_elements(self, frame: Frame) -> None:
         """Walk elements up to the end of the container, or to the next sequence. The hot loop: all in locals."""
@@ -79,6 +85,7 @@ class Walk:
         explicit_header, implicit_header, long_length = BIG if frame.big else LITTLE
         want, values, last, seen = frame.want, frame.values, frame.last, frame.seen
         forms, sequences = FORMS, self.sequences
+        counted = self.counts_root or len(self.stack) > 1
         count, count_max = self.elements, self.limits.elements_max
         while position < end:
             at = position - base
@@ -135,7 +142,7 @@ class Walk:
             if values is not None and tag in want:
                 if following <= base + loaded and length <= self.value_max:
                     values[tag] = (vr, data[start - base : following - base])
-                    if len(self.stack) > 1:
+                    if counted:
                         self._count_captured(frame, length)
                         values = frame.values
                 else:
@@ -203,7 +210,7 @@ class Walk:
         if len(self.stack) >= 2 * self.limits.sequence_depth_max:
             raise refused("the sequences are nested deeper than sequence_depth_max")
         items: Items | None = None
-        if frame.values is not None and tag in frame.want and len(self.stack) < 2 * _CAPTURED_DEPTH_MAX:
+        if frame.values is not None and tag in frame.want and len(self.stack) < 2 * self.captured_depth_max:
             items = []
             frame.values[tag] = (b"SQ", items)
         self.position = start

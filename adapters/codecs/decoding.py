@@ -1,0 +1,152 @@
+"""From the bytes of one frame to an array (rows, columns[, 3]), colour by pixel. Child processes only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.codecs.codestreams import Picture, picture
+from adapters.codecs.image import Image
+from adapters.codecs.unfit import Unfit
+from domain.transcoding import (
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS,
+    JPEG_LS_NEAR,
+    RLE,
+)
+
+Array = NDArray[Any]
+_RLE_HEADER = 64
+
+
+def dtype_of(image: Image) -> np.dtype[Any]:
+    """The type of one sample."""
+    return np.dtype(f"<{'i' if image.is_signed else 'u'}{max(8, image.bits_allocated) // 8}")
+
+
+def native(data: bytes, image: Image, *, big_endian: bool, is_word: bool) -> Array:
+    """A native frame of 8 bits a sample or more (PS3.5 8.1.1); ``is_word``: it is OW, and ``data`` whole words."""
+    dtype = dtype_of(image)
+    if big_endian and is_word:
+        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
+    samples = np.frombuffer(data, dtype, image.frame_bits // image.bits_allocated)
+    shape = (image.rows, image.columns)
+    if image.is_subsampled:
+        return _unshared(samples, image)
+    if image.samples == 1:
+        return samples.reshape(shape)
+    if image.planar:
+        return np.ascontiguousarray(np.moveaxis(samples.reshape(image.samples, *shape), 0, -1))
+    return samples.reshape(*shape, image.samples)
+
+
+def _unshared(samples: Array, image: Image) -> Array:
+    """YBR_FULL_422 with the shared chrominance given to both pixels (C.7.6.3.1.2)."""
+    if image.columns % 2:
+        raise Unfit("subsampled pixels with an odd number of columns")
+    pairs = samples.reshape(image.rows, image.columns // 2, 4)
+    out = np.empty((image.rows, image.columns, 3), samples.dtype)
+    out[:, 0::2, 0], out[:, 1::2, 0] = pairs[:, :, 0], pairs[:, :, 1]
+    out[:, :, 1:] = np.repeat(pairs[:, :, 2:], 2, axis=1)
+    return out
+
+
+def decoded(data: bytes, syntax: str, image: Image) -> Array:
+    """An encapsulated frame, its colours those of :func:`colour_after`. Raises Unfit where it is damaged or another."""
+    if image.bits_allocated == 1:
+        raise Unfit("compressed pixels of one bit are not supported")
+    if syntax == RLE:
+        return _run_lengths(data, image)
+    seen = picture(data)
+    if (seen.rows, seen.columns, seen.components) != (image.rows, image.columns, image.samples):
+        raise Unfit("the codestream is not of the described size")
+    if seen.precision > image.bits_allocated:
+        raise Unfit("the codestream has deeper samples than are described")
+    try:
+        array = _from_library(data, syntax, image)
+    except Unfit:
+        raise
+    except Exception as error:
+        raise Unfit(f"the codestream cannot be decoded ({type(error).__name__})") from error
+    if array.shape != ((image.rows, image.columns) if image.samples == 1 else (image.rows, image.columns, 3)):
+        raise Unfit("the codestream decodes to another shape")
+    return _fitted(array, seen, image)
+
+
+def _from_library(data: bytes, syntax: str, image: Image) -> Array:
+    import imagecodecs
+
+    if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
+        if image.samples == 1:
+            return np.asarray(imagecodecs.jpeg8_decode(data))
+        coded = "YCBCR" if image.photometric.startswith("YBR") else "RGB"
+        return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=coded, outcolorspace="RGB"))
+    if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+        same: dict[str, Any] = {} if image.samples == 1 else {"colorspace": "RGB", "outcolorspace": "RGB"}
+        return np.asarray(imagecodecs.jpeg8_decode(data, **same))
+    if syntax in (JPEG_LS, JPEG_LS_NEAR):
+        return np.asarray(imagecodecs.jpegls_decode(data))
+    if syntax in (JPEG_2000, JPEG_2000_LOSSLESS):
+        return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
+    return np.asarray(imagecodecs.htj2k_decode(data, planar=False))
+
+
+def _fitted(array: Array, seen: Picture, image: Image) -> Array:
+    """The samples as the description stores them; what was coded without its sign gets it back."""
+    width = dtype_of(image)
+    if image.is_signed and not seen.is_signed and seen.precision <= image.bits_stored:
+        shift = width.itemsize * 8 - image.bits_stored
+        return (array.astype(width) << shift) >> shift
+    if array.dtype.itemsize > width.itemsize or seen.is_signed == image.is_signed:
+        return array.astype(width)
+    return array.astype(array.dtype.str.replace("i" if seen.is_signed else "u", "iu"[not image.is_signed])).astype(
+        width
+    )
+
+
+def _run_lengths(data: bytes, image: Image) -> Array:
+    """RLE (PS3.5 Annex G): its segments are checked first (B13)."""
+    from rle.rle import decode_frame
+
+    segments = image.samples * image.bits_allocated // 8
+    header = np.frombuffer(data[:_RLE_HEADER].ljust(_RLE_HEADER, b"\0"), "<u4")
+    offsets = [*header[1 : segments + 1].tolist(), len(data)] if segments < 16 else []
+    if header[0] != segments or not offsets or offsets[0] < _RLE_HEADER or offsets != sorted(offsets):
+        raise Unfit("the RLE header is damaged")
+    try:
+        raw = decode_frame(data, image.rows * image.columns, image.bits_allocated, "<")
+    except BaseException as error:
+        # The library's panics are no Exceptions: one would end the process.
+        raise Unfit(f"the RLE frame cannot be decoded ({type(error).__name__})") from error
+    planes = np.frombuffer(raw, dtype_of(image)).reshape(image.samples, image.rows, image.columns)
+    return planes[0] if image.samples == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def colour_after(syntax: str, image: Image) -> str:
+    """The photometric interpretation of decoded samples (PS3.5 8.2)."""
+    if image.samples == 1:
+        return image.photometric
+    if image.photometric in ("YBR_RCT", "YBR_ICT") or (
+        syntax in (JPEG_BASELINE, JPEG_EXTENDED) and image.photometric.startswith("YBR")
+    ):
+        return "RGB"
+    return "YBR_FULL" if image.is_subsampled and image.photometric == "YBR_FULL_422" else image.photometric
+
+
+def rgb(array: Array, photometric: str) -> Array:
+    """YBR_FULL samples of 8 bits as RGB, for showing (C.7.6.3.1.2)."""
+    if photometric != "YBR_FULL" or array.dtype != np.uint8:
+        return array
+    y, cb, cr = (array[..., plane].astype(np.float32) for plane in range(3))
+    out = np.stack(
+        (y + 1.402 * (cr - 128), y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128), y + 1.772 * (cb - 128)), axis=-1
+    )
+    shown: Array = np.rint(out).clip(0, 255).astype(np.uint8)
+    return shown

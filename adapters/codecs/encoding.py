@@ -1,0 +1,187 @@
+"""From an array to the bytes of one frame. Child processes only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from adapters.codecs.decoding import Array
+from adapters.codecs.image import Image
+from adapters.codecs.unfit import Unfit
+from domain.transcoding import (
+    ENCODED_LOSSY,
+    HTJ2K,
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS,
+    JPEG_LS_NEAR,
+    RLE,
+)
+
+JPEG_QUALITY = 90
+NEAR = 2
+"""The largest difference of a JPEG-LS near-lossless sample, in stored values."""
+
+JPEG_2000_DECIBELS = 50
+"""The signal-to-noise ratio of lossy JPEG 2000, its peak the range of a frame's samples."""
+
+HTJ2K_STEP = 0.001
+"""The quantization step of lossy HTJ2K, as a part of the range of a frame's samples."""
+
+_BY_PIXEL = 2
+_JPEG_EXTENDED_BITS = range(9, 13)
+_HTJ2K_LEVELS, _SMALLEST_SIDE = 5, 64
+_OF_ALL_BITS = (HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL)
+"""Encoders that take the samples as they are."""
+
+_WAVELETS = (JPEG_2000_LOSSLESS, JPEG_2000, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL, HTJ2K)
+METHODS = {
+    JPEG_BASELINE: "ISO_10918_1",
+    JPEG_EXTENDED: "ISO_10918_1",
+    JPEG_LS_NEAR: "ISO_14495_1",
+    JPEG_2000: "ISO_15444_1",
+    HTJ2K: "ISO_15444_15",
+}
+"""Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
+
+
+def check_fit(syntax: str, image: Image, colour: str, *, was_lossy: bool) -> None:
+    """Refuse what a syntax cannot hold (PS3.5 8.2, A.4) and lossy from lossy (TS-3). Raises Unfit."""
+    lossy = syntax in ENCODED_LOSSY
+    if lossy and was_lossy:
+        raise Unfit("the image was already compressed with loss")
+    if image.bits_allocated == 1 or (image.bits_allocated == 32 and syntax != RLE):
+        raise Unfit("the syntax does not hold samples of so many bits")
+    if lossy and colour == "PALETTE COLOR":
+        raise Unfit("indices of a palette are not compressed with loss")
+    if lossy and not image.is_compact:
+        raise Unfit("bits beside the stored ones would be lost")
+    if syntax == JPEG_BASELINE and (image.bits_allocated != 8 or image.is_signed):
+        raise Unfit("JPEG Baseline holds 8 unsigned bits")
+    if syntax == JPEG_EXTENDED and (
+        image.bits_stored not in _JPEG_EXTENDED_BITS or image.is_signed or image.samples != 1
+    ):
+        raise Unfit("JPEG Extended holds 12 unsigned bits without colour")
+    if syntax == JPEG_LS_NEAR and image.is_signed:
+        raise Unfit("near-lossless JPEG-LS of signed samples breaks at the sign")
+    if lossy and image.samples == 3 and colour not in ("RGB", "YBR_FULL"):
+        raise Unfit("the colours are not ones to be compressed with loss")
+
+
+def colour_before(syntax: str, colour: str, image: Image) -> str:
+    """The photometric interpretation of the encoded image, from that of its samples (PS3.5 8.2.1, 8.2.4)."""
+    if image.samples == 1:
+        return colour
+    if syntax == JPEG_BASELINE:
+        return "YBR_FULL_422"
+    if colour == "RGB" and syntax in _WAVELETS:
+        return "YBR_ICT" if syntax in ENCODED_LOSSY else "YBR_RCT"
+    return colour
+
+
+def planar_of(syntax: str) -> int:
+    """Planar Configuration: RLE is by plane (PS3.5 8.2.2), all others are said to be by pixel."""
+    return 1 if syntax == RLE else 0
+
+
+def encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
+    """One frame, of even length. Raises Unfit where the library cannot."""
+    try:
+        data = _encoded(array, syntax, image, colour)
+    except Unfit:
+        raise
+    except Exception as error:
+        raise Unfit(f"the frame cannot be encoded ({type(error).__name__})") from error
+    return data + b"\0" * (len(data) % 2)
+
+
+def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
+    if syntax == RLE:
+        from rle.rle import encode_frame
+
+        raw = np.ascontiguousarray(array).tobytes()
+        return bytes(encode_frame(raw, image.rows, image.columns, image.samples, image.bits_allocated, "<"))
+    import imagecodecs
+
+    patterns, precision = (array, 0) if syntax in _OF_ALL_BITS else _patterns(array, image)
+    if syntax in ENCODED_LOSSY and precision > image.bits_stored:
+        raise Unfit("bits beside the stored ones would be lost")
+    if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
+        colours: dict[str, Any] = {}
+        if image.samples == 3:
+            space = "RGB" if colour == "RGB" else "YCBCR"
+            colours = {"colorspace": space, "outcolorspace": "YCBCR", "subsampling": "422"}
+        bits = 12 if syntax == JPEG_EXTENDED else 8
+        return bytes(imagecodecs.jpeg8_encode(array, level=JPEG_QUALITY, bitspersample=bits, **colours))
+    if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+        same: dict[str, Any] = {} if image.samples == 1 else {"colorspace": "RGB", "outcolorspace": "RGB"}
+        return bytes(
+            imagecodecs.jpeg8_encode(patterns, lossless=True, predictor=1, bitspersample=max(2, precision), **same)
+        )
+    if syntax in (JPEG_LS, JPEG_LS_NEAR):
+        return _jpeg_ls(patterns, precision, image, NEAR if syntax == JPEG_LS_NEAR else 0)
+    return _wavelets(imagecodecs, array, precision, syntax, colour)
+
+
+def _patterns(array: Array, image: Image) -> tuple[Array, int]:
+    """Unsigned samples and their precision: the stored bits where they tell all, else all bits (60xx overlays)."""
+    size = array.dtype.itemsize * 8
+    unsigned = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    stored = image.bits_stored
+    if stored == size or not image.is_compact:
+        return unsigned, size
+    if image.is_signed:
+        low, high = int(array.min()), int(array.max())
+        if -(1 << stored - 1) <= low and high < 1 << stored - 1:
+            return unsigned & np.array((1 << stored) - 1, unsigned.dtype), stored
+        return unsigned, size
+    return (unsigned, stored) if int(unsigned.max()) < 1 << stored else (unsigned, size)
+
+
+def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
+    from jpeg_ls.CharLS import encode_buffer
+
+    if precision <= 8 and patterns.dtype.itemsize > 1:
+        patterns = patterns.astype("u1")
+    mode = _BY_PIXEL if image.samples == 3 else 0
+    shape = (image.rows, image.columns, image.samples)
+    return bytes(encode_buffer(patterns.tobytes(), *shape, max(2, precision), near, mode))
+
+
+def _wavelets(imagecodecs: Any, array: Array, precision: int, syntax: str, colour: str) -> bytes:
+    lossless = syntax not in ENCODED_LOSSY
+    # How much of what the precision can tell the samples use: else a narrow picture would drown in the error allowed.
+    part = 1.0 if lossless else (int(array.max()) - int(array.min())) / ((1 << precision) - 1)
+    if syntax in (JPEG_2000_LOSSLESS, JPEG_2000):
+        return bytes(
+            imagecodecs.jpeg2k_encode(
+                array,
+                level=0 if lossless or not part else JPEG_2000_DECIBELS - 20 * math.log10(part),
+                codecformat="j2k",
+                reversible=lossless,
+                bitspersample=precision,
+                mct=colour == "RGB",
+                numthreads=1,
+            )
+        )
+    # OpenJPH writes in the order RPCL; the options of .202 are tile-parts by resolution, their lengths, a small first.
+    options: dict[str, Any] = {"tlm": True, "tilepart": 1} if syntax == HTJ2K_LOSSLESS_RPCL else {}
+    levels = max(_HTJ2K_LEVELS, (max(array.shape[:2]) - 1).bit_length() - _SMALLEST_SIDE.bit_length() + 1)
+    return bytes(
+        imagecodecs.htj2k_encode(
+            array,
+            None if lossless else HTJ2K_STEP * (part or 1),
+            reversible=lossless,
+            rgb=colour == "RGB" if array.ndim == 3 else None,
+            resolutions=levels,
+            **options,
+        )
+    )

@@ -1,0 +1,161 @@
+"""One stored data set as the codecs see it: its description, its frames, its other elements. Child processes only."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+
+from adapters.codecs import decoding
+from adapters.codecs.elements import FLOAT_PIXEL_DATA, PIXEL_DATA, Element, Form, Source, elements
+from adapters.codecs.fragments import EXTENDED_OFFSETS, Frames
+from adapters.codecs.image import NUMBERS, TEXTS, Image, check_size, described
+from adapters.codecs.unfit import Unfit
+from adapters.dicom.frames import UNDEFINED
+from adapters.dicom.syntaxes import encoding_of
+from domain.limits import Limits
+from domain.transcoding import DEFLATED, NATIVE
+
+_PIECE = 1024 * 1024
+_TEXT_MAX = 4096
+_LARGE = frozenset((0x00420011, *FLOAT_PIXEL_DATA))
+"""Encapsulated Document and the float pixels do not count for the size of the header: they are read in pieces."""
+
+
+class StoredObject:
+    """A data set in a file. Raises Unfit where it is not whole, or its pixels are not ones that can be decoded."""
+
+    def __init__(
+        self, descriptor: int, offset: int, length: int, syntax: str, limits: Limits, inflated: int = -1
+    ) -> None:
+        """``inflated`` is an empty file that a deflated object is inflated into."""
+        self.syntax = syntax
+        self.limits = limits
+        self.stored_bytes = length
+        if syntax == DEFLATED:
+            length = _inflate(descriptor, offset, length, inflated, limits)
+            descriptor, offset = inflated, 0
+        self._read(descriptor, offset, length)
+
+    def _read(self, descriptor: int, offset: int, length: int) -> None:
+        self.source = Source(descriptor, offset, length)
+        encoding = encoding_of(self.syntax)
+        self.form = Form(encoding.implicit, encoding.big_endian)
+        self.header: list[Element] = []
+        self.pixels: Element | None = None
+        self.numbers: dict[int, int] = {}
+        self.texts: dict[int, str] = {}
+        self._extended: tuple[int, ...] = ()
+        self.has_float_pixels = False
+        beside = 0
+        for element in elements(self.source, self.form, 0, length):
+            if element.tag >= PIXEL_DATA:
+                if element.tag == PIXEL_DATA:
+                    self.pixels = element
+                break
+            self.has_float_pixels |= element.tag in FLOAT_PIXEL_DATA
+            beside += element.length if element.tag in _LARGE else 0
+            if element.end - beside > self.limits.header_size_max:
+                raise Unfit("the header is larger than header_size_max")
+            self.header.append(element)
+            self._look_at(element)
+        else:
+            element = None
+        self.tail = self.source.size if element is None else element.start
+        self._frames: Frames | None = None
+
+    def _look_at(self, element: Element) -> None:
+        if element.length > _TEXT_MAX and element.tag != EXTENDED_OFFSETS:
+            return
+        order = self.form.order
+        if element.tag in NUMBERS and element.length >= 2:
+            (self.numbers[element.tag],) = struct.unpack(f"{order}H", self.source.read(element.value, 2))
+        elif element.tag in TEXTS:
+            self.texts[element.tag] = self.source.read(element.value, element.length).decode("latin-1")
+        elif element.tag == EXTENDED_OFFSETS and element.length < self.limits.fragments_max * 8:
+            value = self.source.read(element.value, element.length // 8 * 8)
+            self._extended = struct.unpack(f"<{len(value) // 8}Q", value)
+
+    def image(self) -> Image:
+        """The description of the pixels, within the limits."""
+        if self.pixels is None:
+            raise Unfit("there are no pixels that can be converted")
+        image = described(self.numbers, self.texts)
+        check_size(image, self.stored_bytes, self.limits)
+        if self.syntax in NATIVE:
+            if self.pixels.length == UNDEFINED or self.pixels.length * 8 < image.frame_bits * image.frames:
+                raise Unfit("the pixel data is shorter than its description")
+        elif self.pixels.length != UNDEFINED:
+            raise Unfit("the pixel data is not encapsulated")
+        return image
+
+    def native_bytes(self) -> int:
+        """How large the object may be in another syntax, but for what an encoder adds to noise."""
+        if self.pixels is None or self.syntax in NATIVE:
+            return self.source.size
+        image = self.image()
+        return self.source.size + image.decoded_bytes * image.frames
+
+    def frames(self) -> Frames:
+        """The frames of encapsulated pixel data."""
+        if self._frames is None:
+            assert self.pixels
+            self._frames = Frames(self.source, self.pixels.value, self.image().frames, self.limits, self._extended)
+        return self._frames
+
+    def pixels_end(self) -> int:
+        """Where the pixel data element ends."""
+        assert self.pixels
+        return self.frames().end if self.pixels.length == UNDEFINED else self.pixels.end
+
+    def array(self, image: Image, number: int) -> decoding.Array:
+        """The samples of a frame, from 0 on."""
+        assert self.pixels
+        if self.syntax not in NATIVE:
+            return decoding.decoded(self.frames().frame(number), self.syntax, image)
+        if image.bits_allocated == 1:
+            return self._bits(image, number)
+        size = image.frame_bits // 8
+        is_word = self.pixels.vr == b"OW"
+        if self.form.big and is_word and size % 2 and image.frames > 1:
+            raise Unfit("big endian frames of odd length")
+        begin = self.pixels.value + number * size
+        # The last byte of an odd big endian frame stands behind the padding, in the low half of its word.
+        data = self.source.read(begin, size + (size % 2 if self.form.big and is_word else 0))
+        return decoding.native(data, image, big_endian=self.form.big, is_word=is_word)
+
+    def _bits(self, image: Image, number: int) -> decoding.Array:
+        """A frame of one bit a pixel, which may begin in the middle of a byte (PS3.5 8.1.1)."""
+        import numpy as np
+
+        assert self.pixels
+        first = number * image.frame_bits
+        begin, end = first // 8, (first + image.frame_bits + 7) // 8
+        raw = np.frombuffer(self.source.read(self.pixels.value + begin, end - begin), np.uint8)
+        bits = np.unpackbits(raw, bitorder="little")[first - begin * 8 :][: image.frame_bits]
+        return bits.reshape(image.rows, image.columns)
+
+
+def _inflate(descriptor: int, offset: int, length: int, into: int, limits: Limits) -> int:
+    """Inflate a data set into a file, within the limits; its length there (PS3.5 A.5; B12)."""
+    allowed = min(limits.inflated_size_max, max(limits.deflate_ratio_from, limits.deflate_ratio_max * length))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    position, total = 0, 0
+    with os.fdopen(os.dup(into), "wb") as out:
+        while position < length and not inflater.eof:
+            piece = os.pread(descriptor, min(_PIECE, length - position), offset + position)
+            if not piece:
+                break
+            position += len(piece)
+            # Where output and input end together, zlib leaves the padding after the stream as if it were input.
+            while piece and not inflater.eof:
+                try:
+                    plain = inflater.decompress(piece, _PIECE)
+                except zlib.error as error:
+                    raise Unfit("the deflated object is damaged") from error
+                total += len(plain)
+                if total > allowed:
+                    raise Unfit("the object inflates past the limit")
+                out.write(plain)
+                piece = inflater.unconsumed_tail
+        return total + out.write(inflater.flush())

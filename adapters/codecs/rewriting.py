@@ -1,0 +1,252 @@
+"""One data set in another transfer syntax: pixels and what describes them change, nothing else (TS-3)."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from adapters.codecs import encoding, fragments, image
+from adapters.codecs.codestreams import is_irreversible
+from adapters.codecs.decoding import colour_after
+from adapters.codecs.elements import PIXEL_DATA, Element, Form, Rewriting, Source, element_bytes, elements, header
+from adapters.codecs.image import Image
+from adapters.codecs.object import StoredObject
+from adapters.codecs.unfit import Unfit
+from adapters.dicom.byte_order import swapped
+from adapters.dicom.frames import UNDEFINED
+from adapters.dicom.syntaxes import encoding_of
+from domain.transcoding import (
+    DEFLATED,
+    ENCODED_LOSSY,
+    HTJ2K,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LS_NEAR,
+    NATIVE,
+)
+
+_PIECE = 1024 * 1024
+_GATHERED = 64 * 1024
+_ALWAYS_LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR)
+_PERHAPS_LOSSY = (JPEG_2000, HTJ2K)
+_IS_LOSSY = "01"
+_LONG_LENGTH_MAX = 0xFFFF_FFFE
+_OF_ENCAPSULATION = (fragments.EXTENDED_OFFSETS, fragments.EXTENDED_LENGTHS, fragments.TOTAL_LENGTH)
+_DESCRIBING_GROUPS = (0x0028, 0x7FE0)
+
+Change = tuple[bytes, bytes] | None
+"""VR and little endian value of an element, or None where it goes."""
+
+
+class Sink(Protocol):
+    """Where bytes are written."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of it."""
+        ...
+
+
+class _File:
+    """Gathers small pieces, so that each element is not a system call."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(os.dup(descriptor), "wb", _GATHERED)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def finish(self) -> None:
+        self._file.close()
+
+
+class _Deflated:
+    """What is written to it is deflated, without a zlib header, of even length (PS3.5 A.5)."""
+
+    def __init__(self, out: _File) -> None:
+        self._out = out
+        self._deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._written = 0
+
+    def write(self, data: bytes) -> None:
+        self._pass_on(self._deflater.compress(data))
+
+    def finish(self) -> None:
+        self._pass_on(self._deflater.flush())
+        self._pass_on(b"\0" * (self._written % 2))
+        self._out.finish()
+
+    def _pass_on(self, data: bytes) -> None:
+        self._written += len(data)
+        self._out.write(data)
+
+
+def needs_pixels(stored: str, wanted: str) -> bool:
+    """Whether pixels are decoded or encoded on the way."""
+    return not (stored in NATIVE and wanted in NATIVE)
+
+
+def frames(stored: StoredObject, wanted: str, first: int, count: int) -> Iterator[bytes]:
+    """Frames in the wanted syntax; native ones are little endian and by pixel. Raises Unfit."""
+    described = stored.image()
+    colour = colour_after(stored.syntax, described)
+    if wanted not in NATIVE:
+        encoding.check_fit(wanted, described, colour, was_lossy=was_lossy(stored))
+    for number in range(first, first + count):
+        array = stored.array(described, number)
+        if wanted in NATIVE:
+            yield np.ascontiguousarray(array).tobytes()
+        else:
+            yield encoding.encoded(array, wanted, described, colour)
+
+
+def was_lossy(stored: StoredObject) -> bool:
+    """Whether the pixels were compressed with loss, as the object, its syntax or its codestream says."""
+    if stored.syntax in _ALWAYS_LOSSY or stored.texts.get(image.LOSSY, "").strip(" \0") == _IS_LOSSY:
+        return True
+    return stored.syntax in _PERHAPS_LOSSY and is_irreversible(stored.frames().frame(0))
+
+
+def write(stored: StoredObject, wanted: str, lengths: Sequence[int], pixels: Iterable[bytes], out: int) -> None:
+    """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`frames`, in pieces of any size."""
+    target = encoding_of(wanted)
+    form = Form(target.implicit, target.big_endian)
+    file = _File(out)
+    sink: _File | _Deflated = _Deflated(file) if wanted == DEFLATED else file
+    changes: dict[int, Change] = {}
+    if lengths:
+        changes = _changes(stored, stored.image(), wanted, lengths)
+    _write_header(stored, form, changes, sink)
+    tail = stored.tail
+    if lengths:
+        _write_pixels(stored.image(), wanted, form, lengths, pixels, sink)
+        tail = stored.pixels_end()
+    elif stored.pixels is not None and stored.pixels.length != UNDEFINED:
+        _copy_pixels(stored, stored.pixels, form, sink)
+        tail = stored.pixels.end
+    _write_tail(stored, tail, form, sink)
+    sink.finish()
+
+
+def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Sequence[int]) -> dict[int, Change]:
+    """The attributes that describe the new pixel data."""
+    changes: dict[int, Change] = dict.fromkeys(_OF_ENCAPSULATION)
+    decoded = colour_after(stored.syntax, described)
+    colour = decoded if wanted in NATIVE else encoding.colour_before(wanted, decoded, described)
+    if colour != stored.texts.get(image.PHOTOMETRIC, "").strip(" \0"):
+        changes[image.PHOTOMETRIC] = (b"CS", _text(colour))
+    if described.samples > 1 and stored.numbers.get(image.PLANAR) != encoding.planar_of(wanted):
+        changes[image.PLANAR] = (b"US", struct.pack("<H", encoding.planar_of(wanted)))
+    if was_lossy(stored) and stored.texts.get(image.LOSSY, "").strip(" \0") != _IS_LOSSY:
+        changes[image.LOSSY] = (b"CS", _text(_IS_LOSSY))
+    if wanted in ENCODED_LOSSY:
+        ratio = described.decoded_bytes * described.frames / max(1, sum(lengths))
+        changes[image.LOSSY] = (b"CS", _text(_IS_LOSSY))
+        changes[image.RATIO] = (b"DS", _appended(stored.texts.get(image.RATIO, ""), f"{ratio:.2f}"))
+        changes[image.METHOD] = (b"CS", _appended(stored.texts.get(image.METHOD, ""), encoding.METHODS[wanted]))
+        kind = stored.texts.get(image.IMAGE_TYPE, "").strip(" \0")
+        _, _, others = kind.partition("\\")
+        changes[image.IMAGE_TYPE] = (b"CS", _text("DERIVED\\" + (others or "PRIMARY")))
+    if wanted not in NATIVE and fragments.needs_extended(lengths):
+        offsets, sizes = fragments.extended(lengths)
+        changes[fragments.EXTENDED_OFFSETS] = (b"OV", offsets)
+        changes[fragments.EXTENDED_LENGTHS] = (b"OV", sizes)
+    return changes
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode("ascii")
+    return raw + b" " * (len(raw) % 2)
+
+
+def _appended(old: str, value: str) -> bytes:
+    return _text("\\".join(filter(None, (old.strip(" \0"), value))))
+
+
+def _write_header(stored: StoredObject, form: Form, changes: dict[int, Change], sink: Sink) -> None:
+    pending = sorted(tag for tag, change in changes.items() if change)
+    rewriting = Rewriting(stored.source, stored.form, form, signed=stored.numbers.get(image.PIXEL_REPRESENTATION) == 1)
+    without_length = {tag >> 16 for tag in changes if changes[tag]} | set(_DESCRIBING_GROUPS if changes else ())
+    begin = end = 0
+
+    def flush(before: int) -> None:
+        nonlocal begin, end
+        if pending and pending[0] < before:
+            _copy(stored.source, begin, end, sink)
+            begin = end
+        while pending and pending[0] < before:
+            tag = pending.pop(0)
+            change = changes[tag]
+            assert change
+            sink.write(element_bytes(tag, *change, form))
+
+    for element in stored.header:
+        flush(element.tag)
+        if element.tag in changes:
+            flush(element.tag + 1)
+        elif form != stored.form:
+            for piece in rewriting.pieces(element):
+                sink.write(piece)
+        elif element.tag & 0xFFFF or element.tag >> 16 not in without_length:
+            # Neighbours that stay are copied together.
+            if element.start != end:
+                _copy(stored.source, begin, end, sink)
+                begin = element.start
+            end = element.end
+    flush(PIXEL_DATA)
+    _copy(stored.source, begin, end, sink)
+
+
+def _write_pixels(
+    described: Image, wanted: str, form: Form, lengths: Sequence[int], pixels: Iterable[bytes], sink: Sink
+) -> None:
+    if wanted not in NATIVE:
+        sink.write(header(PIXEL_DATA, b"OB", UNDEFINED, form) + fragments.offset_table(lengths))
+        for length, frame in zip(lengths, pixels, strict=True):
+            sink.write(fragments.item_header(length))
+            sink.write(frame)
+        sink.write(fragments.DELIMITER)
+        return
+    total = sum(lengths)
+    if total + total % 2 > _LONG_LENGTH_MAX:
+        raise Unfit("the native pixel data is longer than an element can be")
+    vr = b"OW" if described.bits_allocated > 8 or form.implicit else b"OB"
+    sink.write(header(PIXEL_DATA, vr, total + total % 2, form))
+    for frame in pixels:
+        sink.write(swapped(frame, vr) if form.big else frame)
+    sink.write(b"\0" * (total % 2))
+
+
+def _copy_pixels(stored: StoredObject, pixels: Element, form: Form, sink: Sink) -> None:
+    """Native pixel data as it is, or in the other byte order (PS3.5 8.1.1, A.2)."""
+    bits = stored.numbers.get(image.BITS_ALLOCATED, 16)
+    vr = pixels.vr or (b"OW" if bits > 8 or form.implicit else b"OB")
+    swap = stored.form.big != form.big and (vr == b"OW" if stored.form.big else bits > 8)
+    if form.big and not stored.form.big and not swap:
+        vr = b"OB"
+    sink.write(header(PIXEL_DATA, vr, pixels.length, form))
+    position = pixels.value
+    while position < pixels.end:
+        piece = stored.source.read(position, min(_PIECE, pixels.end - position))
+        sink.write(swapped(piece, b"OW") if swap else piece)
+        position += len(piece)
+
+
+def _copy(source: Source, position: int, end: int, sink: Sink) -> None:
+    for begin in range(position, end, _PIECE):
+        sink.write(source.read(begin, min(_PIECE, end - begin)))
+
+
+def _write_tail(stored: StoredObject, position: int, form: Form, sink: Sink) -> None:
+    """What comes after the pixel data, or all large elements of an object that has none."""
+    if form == stored.form:
+        _copy(stored.source, position, stored.source.size, sink)
+        return
+    rewriting = Rewriting(stored.source, stored.form, form, signed=False)
+    for element in elements(stored.source, stored.form, position, stored.source.size):
+        sink.write(rewriting.element(element))

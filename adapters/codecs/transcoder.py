@@ -1,0 +1,191 @@
+"""Stored objects in other transfer syntaxes, and single frames as samples: the work of the child processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from adapters.codecs.workers import Workers
+from adapters.files.temporary import TemporaryFolder
+from adapters.rendering.messages import message_of
+from domain.limits import MIB, Limits
+from domain.rendering import Rendering
+from domain.transcoding import DEFLATED
+from processes.ports import DecodedFrame, Shown, Stored
+
+_ALONE_MAX = 8 * MIB
+_SMALL_MAX, _ROOM = 4 * MIB, 8 * MIB
+"""Up to how large a stored object is converted in memory, and how large it may become there."""
+
+_SHARE_BYTES = 16 * MIB
+_SHARE_FRAMES_MAX = 1_000
+
+
+class Transcoder:
+    """The port :class:`processes.ports.Codecs`. Costs nothing until it is first used."""
+
+    def __init__(self, limits: Limits, count: int = 0, folder: TemporaryFolder | None = None) -> None:
+        """``folder`` is where temp files are made; by default the system's."""
+        folder = folder or TemporaryFolder(limits)
+        self._workers = Workers(limits, count)
+        self._temporary = folder.file
+        self._lock = threading.Lock()
+        self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
+
+    @property
+    def parallel(self) -> int:
+        """How many objects are worth being converted at a time."""
+        return self._workers.count
+
+    def converted(self, stored: Stored, wanted: str) -> Stored:
+        """The object in another syntax, as an unlinked file whose descriptor the caller closes.
+
+        What is small is made in memory, since making a temp file takes as long as encoding a small frame.
+        """
+        if stored.length <= _SMALL_MAX:
+            with _in_memory() as out:
+                request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
+                if not self._ask(stored, request, [stored.descriptor, out]):
+                    return Stored(os.dup(out), 0, os.fstat(out).st_size, wanted)
+        with self._temporary() as out:
+            self._convert(stored, wanted, out)
+            return Stored(os.dup(out), 0, os.fstat(out).st_size, wanted)
+
+    def start(self, prepare: Callable[[], Stored]) -> Future[Stored]:
+        """Run ``prepare`` in a thread of this transcoder, which waits for its child there."""
+        return self._executors()[0].submit(prepare)
+
+    def encoded(self, stored: Stored, wanted: str, number: int) -> Stored:
+        """One frame, counted from 1, in another syntax, as an unlinked temp file whose descriptor the caller closes."""
+        with self._temporary() as lengths:
+            return self._encode(stored, wanted, number - 1, 1, lengths)
+
+    def frame(self, stored: Stored, number: int) -> DecodedFrame:
+        """The samples of one frame, counted from 1; colours are RGB, palettes stay indices."""
+        with self._temporary() as out:
+            request = self._request("decode", stored) | {"frame": number - 1}
+            image = self._ask(stored, request, [stored.descriptor, out])["image"]
+            samples = os.pread(out, os.fstat(out).st_size, 0)
+        return DecodedFrame(
+            rows=image["rows"],
+            columns=image["columns"],
+            samples_per_pixel=image["samples"],
+            bits_allocated=max(8, image["bits_allocated"]),
+            bits_stored=image["bits_stored"],
+            is_signed=image["is_signed"],
+            photometric_interpretation=image["photometric"],
+            frames=image["frames"],
+            samples=samples,
+        )
+
+    def shown(self, stored: Stored, asked: Rendering) -> Shown:
+        """The object as a person sees it, as an unlinked temp file whose descriptor the caller closes."""
+        with self._temporary() as out:
+            request = self._request("show", stored) | {"asked": message_of(asked)}
+            answer = self._ask(stored, request, [stored.descriptor, out], "rendering_timeout_seconds")
+            return Shown(answer["media_type"], os.dup(out), os.fstat(out).st_size, tuple(answer["notes"]))
+
+    def close(self) -> None:
+        """End the children and the threads."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        for executor in threads or ():
+            executor.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
+
+    def _convert(self, stored: Stored, wanted: str, out: int) -> None:
+        request = self._request("convert", stored) | {"wanted": wanted}
+        alone_max = 1 << 62 if stored.transfer_syntax_uid == DEFLATED else _ALONE_MAX
+        answer = self._ask(stored, request | {"alone_max": alone_max}, [stored.descriptor, out])
+        if "frames" in answer:
+            self._convert_shared(stored, wanted, answer["frames"], answer["frame_bytes"], out)
+
+    def _convert_shared(self, stored: Stored, wanted: str, frames: int, frame_bytes: int, out: int) -> None:
+        """Many frames: the children encode a share each into temp files, in parallel; then one writes the whole."""
+        share = max(1, min(_SHARE_FRAMES_MAX, _SHARE_BYTES // frame_bytes))
+        first = iter(range(0, frames, share))
+        waiting: deque[Future[Stored]] = deque()
+        with self._temporary() as spool, self._temporary() as lengths:
+
+            def begin() -> None:
+                for number in islice(first, 2 * self.parallel - len(waiting)):
+                    count = min(share, frames - number)
+                    waiting.append(self._executors()[1].submit(self._encode, stored, wanted, number, count, lengths))
+
+            begin()
+            try:
+                while waiting:
+                    part = waiting.popleft().result()
+                    try:
+                        _append(part, spool)
+                    finally:
+                        os.close(part.descriptor)
+                    begin()
+            finally:
+                for other in waiting:
+                    other.cancel()
+                    other.add_done_callback(close_result)
+            request = self._request("write", stored) | {"wanted": wanted}
+            self._ask(stored, request, [stored.descriptor, spool, lengths, out])
+
+    def _encode(self, stored: Stored, wanted: str, first: int, count: int, lengths: int) -> Stored:
+        """A share of the frames, one after the other in a temp file; their lengths go to their place in ``lengths``."""
+        with self._temporary() as part:
+            request = self._request("encode", stored) | {"wanted": wanted, "first": first, "count": count}
+            self._ask(stored, request, [stored.descriptor, lengths, part])
+            return Stored(os.dup(part), 0, os.fstat(part).st_size, wanted)
+
+    def _ask(
+        self, stored: Stored, request: dict[str, Any], descriptors: list[int], limit: str = "codec_timeout_seconds"
+    ) -> dict[str, Any]:
+        """Have a child perform a request; it cannot make the temp file that it inflates an object into."""
+        if stored.transfer_syntax_uid != DEFLATED:
+            return self._workers.ask(request, descriptors, limit)
+        with self._temporary() as inflated:
+            return self._workers.ask(request | {"inflated": True}, [inflated, *descriptors], limit)
+
+    def _request(self, what: str, stored: Stored) -> dict[str, Any]:
+        return {
+            "do": what,
+            "offset": stored.offset,
+            "length": stored.length,
+            "stored": stored.transfer_syntax_uid,
+        }
+
+    def _executors(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+        with self._lock:
+            if self._threads is None:
+                # Objects wait for frames, frames only for children: two pools, so that none waits for itself.
+                count = self._workers.count
+                self._threads = (
+                    ThreadPoolExecutor(count, "transcode"),
+                    ThreadPoolExecutor(count, "frames"),
+                )
+            return self._threads
+
+
+@contextmanager
+def _in_memory() -> Iterator[int]:
+    descriptor = os.memfd_create("converted")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def close_result(future: Future[Stored]) -> None:
+    """Close the temp file of a conversion that nobody waits for any more."""
+    if not future.cancelled() and future.exception() is None:
+        os.close(future.result().descriptor)
+
+
+def _append(part: Stored, spool: int) -> None:
+    position = 0
+    while position < part.length:
+        position += os.sendfile(spool, part.descriptor, position, part.length - position)
