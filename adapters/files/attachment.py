@@ -10,7 +10,9 @@ from uuid import UUID, uuid4
 from adapters.files import disk, lease
 
 MARKER = ".annals-storage"
+_MOVED = f"{MARKER}.moved"
 INCOMING = ".incoming"
+QUARANTINE = ".quarantine"
 _MARKER_MAX = 128
 _NOT_A_STORAGE = frozenset(("lost+found", MARKER))
 _BRANCHES = tuple(f"{number:02x}" for number in range(256))
@@ -68,6 +70,12 @@ class Attachment:
                 disk.sync(self.root)
             self._make_leaves(branch)
             return disk.open_folder(self.root, f"{branch}/{leaf}")
+
+    def quarantine_folder(self) -> int:
+        """A descriptor of the folder for refused objects, whose name is durable. The caller closes it."""
+        if disk.make_folder(self.root, QUARANTINE):
+            disk.sync(self.root)
+        return disk.open_folder(self.root, QUARANTINE)
 
     def sweep(self) -> int:
         """Remove what dead processes left in their temp folders; returns how many files went."""
@@ -134,6 +142,45 @@ def make_storage(path: Path) -> None:
         if foreign and not _has_marker(root):
             raise ForeignFolder(f"{path} is not empty and has no marker file {MARKER}")
         _write_marker(root, uuid4())
+    finally:
+        os.close(root)
+
+
+def marker(path: Path) -> str:
+    """The id of the storage that a folder is, or nothing where it is none or cannot be read."""
+    try:
+        root = disk.open_root(str(path))
+    except OSError:
+        return ""
+    try:
+        return str(_read_marker(root)[0])
+    except OSError:
+        return ""
+    finally:
+        os.close(root)
+
+
+def link_fault(path: Path) -> str:
+    """What is wrong with a path that leads elsewhere than it says, or nothing."""
+    real = os.path.realpath(path)
+    return "" if real == str(path) else f"path: leads through a link or a detour to {real!a}: give that"
+
+
+def take_marker_away(path: Path) -> None:
+    """Let a folder be no storage any more, durable: whatever is on its way into it is refused."""
+    _rename_marker(path, MARKER, _MOVED)
+
+
+def give_marker_back(path: Path) -> None:
+    """Undo :func:`take_marker_away`."""
+    _rename_marker(path, _MOVED, MARKER)
+
+
+def _rename_marker(path: Path, old: str, new: str) -> None:
+    root = disk.open_root(str(path))
+    try:
+        disk.replace(root, old, root, new)
+        disk.sync(root)
     finally:
         os.close(root)
 

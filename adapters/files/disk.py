@@ -8,13 +8,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
+import time
 from collections.abc import Iterator
 
 _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def make_root(path: str) -> None:
@@ -36,8 +39,8 @@ def open_root(path: str) -> int:
 
 
 def open_folder(folder: int, name: str) -> int:
-    """A descriptor of the folder ``name`` below an open folder."""
-    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    """A descriptor of the folder ``name`` below an open folder, reached through no link."""
+    return _open_below(folder, name, _FOLDER | os.O_NOFOLLOW)
 
 
 def make_folder(folder: int, name: str) -> bool:
@@ -55,8 +58,24 @@ def create_file(folder: int, name: str) -> int:
 
 
 def open_file(folder: int, path: str) -> int:
-    """A descriptor for reading."""
-    return os.open(path, _READ, dir_fd=folder)
+    """A descriptor for reading a regular file, reached through no link; anything else is EINVAL, and waits never."""
+    descriptor = _open_below(folder, path, _READ)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
+
+
+def _open_below(folder: int, path: str, flags: int) -> int:
+    """Open step by step: O_NOFOLLOW alone minds only the last one."""
+    branch, _, rest = path.partition("/")
+    if not rest:
+        return os.open(path, flags, dir_fd=folder)
+    step = os.open(branch, _STEP, dir_fd=folder)
+    try:
+        return _open_below(step, rest, flags)
+    finally:
+        os.close(step)
 
 
 def names(folder: int) -> Iterator[str]:
@@ -64,6 +83,34 @@ def names(folder: int) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             yield entry.name
+
+
+def size_of(folder: int, name: str) -> int:
+    """The size of a file in bytes; 0 where it is gone."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def exists(folder: int, name: str) -> bool:
+    """Whether an open folder has this name."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def touch(folder: int, name: str) -> None:
+    """Say that a file is in use from now on, by this machine's clock."""
+    now = time.time_ns()
+    os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
+
+
+def modified(folder: int, name: str) -> float:
+    """When a file was made or touched last, in seconds since 1970."""
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
 
 
 def remove_file(folder: int, name: str) -> None:

@@ -8,11 +8,13 @@ import os
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
 from adapters.files import disk
+from adapters.files.publishing import Finished
 from adapters.files.storage import Storage
 from adapters.files.writing import Buffers, NewFile
-from domain.errors import Because, Refused
+from domain.errors import Because, Refused, TooLarge
 from domain.instance import Content
 from domain.limits import Limits
+from domain.quarantine import InstanceQuarantined
 from processes.ports import Failpoints, Header
 
 HEAD_MAX = 64 * 1024
@@ -22,7 +24,7 @@ HEAD_MAX = 64 * 1024
 class IncomingObject:
     """Fills :class:`processes.ports.Incoming`. Refuses with A700 when the storage fails or the object is too large.
 
-    After a refusal nothing is left on disk, and every further call raises it again.
+    After a refusal nothing is left on disk but what ``quarantined`` names, and every further call raises it again.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class IncomingObject:
         self._header: Header | None = None
         self._content: Content | None = None
         self._refused: tuple[Because, str] | None = None
+        self.quarantined: InstanceQuarantined | None = None
         self._temp = storage.create_temp()
         self._file = NewFile(self._temp.descriptor, buffers)
         self._file.append(self._file_header)
@@ -61,12 +64,12 @@ class IncomingObject:
         if not length:
             return
         if self._size + length > self._size_max:
-            raise self._refuse(Refused(Because.OUT_OF_RESOURCES, "the object is larger than object_size_max"))
+            raise self._refuse(TooLarge("the object is larger than object_size_max"))
         try:
             self._file.append(data)
             self._failpoint("store.after_write")
         except OSError as error:
-            raise self._refuse(self._storage.failed(error, "write")) from error
+            raise self._refuse(self._storage.failed(error, "write", self._temp.known)) from error
         self._hash.update(data)
         if self._size < HEAD_MAX:
             self._head += data[: HEAD_MAX - self._size]
@@ -82,9 +85,11 @@ class IncomingObject:
                     bytes(self._head), self._read, self._size, self._transfer_syntax_uid, *self._identity
                 )
             except Refused as refusal:
+                if refusal.because is Because.IDENTIFIER_DOES_NOT_MATCH:
+                    self._keep_aside(refusal)
                 raise self._refuse(refusal) from None
             except OSError as error:
-                raise self._refuse(self._storage.failed(error, "temp file")) from error
+                raise self._refuse(self._storage.failed(error, "temp file", self._temp.known)) from error
         return self._header
 
     def keep(self) -> Content:
@@ -99,11 +104,12 @@ class IncomingObject:
                 self._failpoint("store.after_sync")
                 descriptor, self._temp.descriptor = self._temp.descriptor, -1
                 os.close(descriptor)
-                self._content = self._storage.keep(
-                    self._temp, self._hash.hexdigest(), self._size, len(self._file_header), self._transfer_syntax_uid
+                finished = Finished(
+                    self._hash.hexdigest(), self._size, len(self._file_header), self._transfer_syntax_uid
                 )
+                self._content = self._storage.keep(self._temp, finished)
             except OSError as error:
-                raise self._refuse(self._storage.failed(error, "write")) from error
+                raise self._refuse(self._storage.failed(error, "write", self._temp.known)) from error
         return self._content
 
     def discard(self) -> None:
@@ -119,6 +125,20 @@ class IncomingObject:
             self._file.close()
         if hasattr(self, "_temp"):
             self._storage.remove_temp(self._temp)
+
+    def _keep_aside(self, refusal: Refused) -> None:
+        self._file.close()
+        if path := self._storage.quarantine(self._temp, len(self._file_header) + self._size):
+            sop_class_uid, sop_instance_uid = self._identity
+            self.quarantined = InstanceQuarantined(
+                sop_instance_uid,
+                sop_class_uid,
+                str(refusal),
+                self._storage.name,
+                path,
+                self._hash.hexdigest(),
+                self._size,
+            )
 
     def _read(self, offset: int, length: int) -> bytes:
         return self._file.read(len(self._file_header) + offset, length)

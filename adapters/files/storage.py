@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from adapters.dicom.part10 import HEADER_MAX, read_file_header
 from adapters.files import disk
-from adapters.files.attachment import Attachment, ForeignFolder, make_storage
+from adapters.files.attachment import QUARANTINE, Attachment, ForeignFolder, make_storage
 from adapters.files.failpoints import off
+from adapters.files.publishing import Finished, digest_of, publish
+from adapters.files.troubles import Known, Troubles
 from domain.errors import Because, InvalidInput, Refused
 from domain.instance import Content
 from domain.limits import Limits
+from domain.storage import FOLDER
+from domain.storage import Storage as StorageState
 from processes.ports import Failpoints
 
 _LOG = logging.getLogger("annals.files")
 _PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f])/\1\2[0-9a-f]{61}(-[0-9a-f]{8})?\.dcm\Z")
 _SUSPICIOUS = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EUCLEAN))
-_READ_AT_ONCE = 1024 * 1024
+_NOT_THE_FILE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT)
+)
+"""Errors of the machine, or of the whole storage: nothing is known against the file that was to be opened."""
 
 
 @dataclass(slots=True)
 class Temp:
-    """A temp file of this process: its descriptor, its name, and the opened storage that it is in."""
+    """A temp file of this process: its descriptor, its name, and the opened storage that it is in.
+
+    ``known`` is what was told of the storage's troubles before the file was made.
+    """
 
     attachment: Attachment
     name: str
     descriptor: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Existing:
-    header_size: int
-    transfer_syntax_uid: str
-    whole: bool
+    known: Known
 
 
 class Storage:
     """A named folder that keeps objects. Every refusal is A700; its reason is logged once while it lasts."""
 
     def __init__(
-        self, root: Path, name: str, limits: Limits, failpoint: Failpoints, storage_id: UUID | None = None
+        self,
+        root: Path,
+        name: str,
+        limits: Limits,
+        failpoint: Failpoints,
+        storage_id: UUID | None = None,
     ) -> None:
         self.root = root.absolute()
         self.name = name
@@ -61,7 +69,10 @@ class Storage:
         self._suspect_until = 0.0
         self._space_checked = -1e9
         self._space_trouble = ""
-        self._troubles: set[str] = set()
+        self._free = 0
+        self._doubtful_until = 0.0
+        self._is_retired = False
+        self.troubles = Troubles(name)
 
     @classmethod
     def open(
@@ -71,12 +82,14 @@ class Storage:
         limits: Limits | None = None,
         failpoint: Failpoints = off,
         storage_id: UUID | None = None,
+        *,
+        is_writable: bool = False,
     ) -> Storage:
         """Open a storage.
 
         With ``storage_id`` it must be that one; while it is not there (not mounted, another disk in its place) it
         refuses, and comes back by itself. Without, a missing or empty folder becomes a new storage. Raises
-        :class:`InvalidInput` where the folder cannot be one.
+        :class:`InvalidInput` where the folder cannot be one; with ``is_writable`` also where it cannot be written.
         """
         storage = cls(root, name, limits or Limits(), failpoint, storage_id)
         try:
@@ -86,59 +99,84 @@ class Storage:
         except OSError as error:
             if storage_id is None:
                 raise InvalidInput([f"storage {name!a}: {error}"]) from error
-            storage._trouble("folder", str(error))
+            storage.troubles.began(FOLDER, str(error), storage.troubles.known)
             return storage
         try:
             attachment.temp_folder()
         except OSError as error:
-            storage._trouble("temp file", str(error))
+            if is_writable:
+                raise InvalidInput([f"storage {name!a}: it cannot be written: {error}"]) from error
+            storage.troubles.began("temp file", str(error), storage.troubles.known)
         return storage
 
-    def check(self) -> Attachment:
-        """The opened storage, when it can take an object. Raises A700 before any byte is written (NET-8, D5)."""
-        now = time.monotonic()
+    @classmethod
+    def known(cls, state: StorageState, limits: Limits, failpoint: Failpoints = off) -> Storage:
+        """A storage that the log knows, for work beside its daily use; opened when it is needed."""
+        return cls(Path(state.path), state.name, limits, failpoint, UUID(state.storage_id))
+
+    def check(self, size: int = 0) -> Attachment:
+        """The opened storage, when it can take an object (of a size, where that is known).
+
+        Raises A700 before any byte is written (NET-8, D5).
+        """
+        now, known = time.monotonic(), self.troubles.known
         if now < self._suspect_until:
             raise self._refusal("failed a moment ago")
         try:
             attachment = self._attach()
+            self.troubles.ended(FOLDER, known=known)
             if now - self._space_checked >= self._limits.storage_check_seconds:
-                self._check_space(attachment)
+                self._check_space(attachment, known)
                 self._space_checked = now
         except OSError as error:
-            raise self.failed(error, "folder") from error
+            raise self.failed(error, FOLDER, known) from error
         if self._space_trouble:
             raise self._refusal(self._space_trouble)
+        if self._free - size < self._limits.storage_free_min:
+            raise self._refusal(f"has too little free space for an object of {size} bytes")
         return attachment
+
+    def space(self) -> int:
+        """Bytes that this storage takes before it is full. Raises A700 where it takes nothing."""
+        self.check()
+        return self._free - self._limits.storage_free_min
 
     def create_temp(self) -> Temp:
         """A new temp file. Raises A700."""
-        attachment = self.check()
-        name = str(uuid4())
+        known, attachment, name = self.troubles.known, self.check(), str(uuid4())
         try:
             self._failpoint("store.before_create")
-            return Temp(attachment, name, disk.create_file(attachment.temp_folder(), name))
+            return Temp(attachment, name, disk.create_file(attachment.temp_folder(), name), known)
         except OSError as error:
-            raise self.failed(error, "temp file") from error
+            raise self.failed(error, "temp file", known) from error
 
-    def keep(self, temp: Temp, digest: str, size: int, header_size: int, transfer_syntax_uid: str) -> Content:
+    def keep(self, temp: Temp, finished: Finished) -> Content:
         """Give a temp file, whose bytes are durable already, its final name and make the name durable (D1).
 
         A whole file of the same content and syntax is used instead; the temp file then is removed. Raises OSError.
         """
-        if self._attachment is not temp.attachment or not temp.attachment.is_current():
+        if self._is_retired or self._attachment is not temp.attachment or not temp.attachment.is_current():
             raise ForeignFolder("the storage was taken away while the object was received")
+        digest, known = finished.digest, self.troubles.known
         folder = temp.attachment.object_folder(digest)
         try:
             self._failpoint("store.after_folder")
-            name, header_size = self._publish(temp, folder, digest, size, header_size, transfer_syntax_uid)
+            name, header_size, is_used = publish(
+                self._rename, temp.attachment.temp_folder(), temp.name, folder, finished
+            )
+            if is_used:
+                temp.name = ""
+            else:
+                self.remove_temp(temp)
             self._failpoint("store.after_rename")
             disk.sync(folder)
             self._failpoint("store.after_folder_sync")
         finally:
             os.close(folder)
-        if self._troubles:
-            self._recovered("write", "temp file")
-        return Content(digest, size, header_size, transfer_syntax_uid, self.name, f"{digest[:2]}/{digest[2]}/{name}")
+        self._doubtful_until = 0.0
+        self.troubles.ended("write", "temp file", known=known)
+        path = f"{digest[:2]}/{digest[2]}/{name}"
+        return Content(digest, finished.size, header_size, finished.transfer_syntax_uid, self.name, path)
 
     def open_content(self, content: Content) -> int:
         """A descriptor at the first byte of the data set; the file's length is checked (D7).
@@ -148,12 +186,14 @@ class Storage:
         """
         if not _PATH.match(content.path):
             raise OSError(errno.EINVAL, "not a path of a stored object", content.path)
-        try:
-            attachment = self._attach()
-        except OSError as error:
-            raise self.failed(error, "folder") from error
+        attachment = self.opened()
         self._failpoint("read.before_open")
-        descriptor = disk.open_file(attachment.root, content.path)
+        try:
+            descriptor = disk.open_file(attachment.root, content.path)
+        except OSError as error:
+            if error.errno in _NOT_THE_FILE:
+                raise self._refusal(error.strerror or str(error)) from error
+            raise
         try:
             length, wanted = os.fstat(descriptor).st_size, content.header_size + content.size
             if length != wanted:
@@ -163,6 +203,78 @@ class Storage:
             os.close(descriptor)
             raise
         return descriptor
+
+    def fault_of(self, content: Content, read: Callable[[int], None] = lambda _: None) -> str:
+        """Read an object from the disk and compare it with its digest; what is wrong with its file, or nothing.
+
+        ``read`` is told of the bytes as they are read. Raises A700 while the storage is not there.
+        """
+        try:
+            descriptor = self.open_content(content)
+        except OSError as error:
+            return f"the file cannot be opened: {error.strerror or error}"
+        try:
+            # What the page cache holds says nothing of the disk, and what is only checked is not to fill it.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            digest = digest_of(descriptor, content.header_size, read)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            return f"the file cannot be read: {error.strerror or error}"
+        finally:
+            os.close(descriptor)
+        return "" if digest == content.digest else "the bytes are not those that were received"
+
+    def has_content(self, content: Content) -> bool:
+        """Whether the file of an object is there with its length; no trouble is noted where it is not."""
+        try:
+            size = disk.size_of(self._attach().root, content.path) if _PATH.match(content.path) else -1
+        except OSError:
+            return False
+        return size == content.header_size + content.size
+
+    def opened(self) -> Attachment:
+        """The opened storage, whether it takes objects or not. Raises A700 while it is not there."""
+        known = self.troubles.known
+        try:
+            attachment = self._attach()
+        except OSError as error:
+            raise self.failed(error, FOLDER, known) from error
+        self.troubles.ended(FOLDER, known=known)
+        return attachment
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether writing failed a moment ago, though the storage seems to be well: others are to be tried first."""
+        return time.monotonic() < self._doubtful_until
+
+    def retire(self) -> None:
+        """Use this folder no more: what is being received into it is refused, since no fact would lead to it."""
+        self._is_retired = True
+
+    def quarantine(self, temp: Temp, size: int) -> str:
+        """Keep a refused temp file of this size aside, durable; its path, or nothing where the quarantine is full."""
+        known = self.troubles.known
+        try:
+            folder = temp.attachment.quarantine_folder()
+            try:
+                kept = [disk.size_of(folder, name) for name in disk.names(folder)]
+                is_full = len(kept) >= self._limits.quarantine_files_max
+                if is_full or sum(kept) + size > self._limits.quarantine_size_max:
+                    reason = "the quarantine is full, what is refused is not kept aside"
+                    self.troubles.began("quarantine", reason, known)
+                    return ""
+                name = f"{temp.name}.dcm"
+                disk.sync(temp.descriptor)
+                disk.replace(temp.attachment.temp_folder(), temp.name, folder, name)
+                temp.name = ""
+                disk.sync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self.failed(error, "quarantine", known)
+            return ""
+        self.troubles.ended("quarantine", known=known)
+        return f"{QUARANTINE}/{name}"
 
     def remove_temp(self, temp: Temp) -> None:
         """Close and remove a temp file; never raises, may be called again."""
@@ -174,23 +286,31 @@ class Storage:
                 disk.remove_file(temp.attachment.temp_folder(), temp.name)
                 temp.name = ""
         except OSError as error:
-            self._trouble("temp file", f"a temp file stays for the sweep: {error}")
+            self.troubles.began("temp file", f"a temp file stays for the sweep: {error}", temp.known)
 
     def sweep(self) -> int:
-        """Remove the temp files of dead processes; returns how many went. Raises A700 while it is not there."""
+        """Remove the temp files of dead processes; returns how many went. Raises A700 while it cannot be written."""
+        known, attachment = self.troubles.known, self.check()
         try:
-            removed = self._attach().sweep()
+            removed = attachment.sweep()
         except OSError as error:
-            raise self.failed(error, "folder") from error
+            raise self.failed(error, "temp file", known) from error
         if removed:
             _LOG.info("storage %s: removed %d half-received objects of ended processes", self.name, removed)
         return removed
 
-    def failed(self, error: OSError, what: str) -> Refused:
-        """The refusal for a failed system call; an input/output error makes the storage suspect for a while (F13)."""
+    def failed(self, error: OSError, what: str, known: Known) -> Refused:
+        """The refusal for a failed system call; an input/output error makes the storage suspect for a while (F13).
+
+        ``known`` is what was told of the storage's troubles before the call.
+        """
+        until = time.monotonic() + self._limits.storage_suspect_seconds
+        trouble = FOLDER if isinstance(error, ForeignFolder) else what
         if error.errno in _SUSPICIOUS:
-            self._suspect_until = time.monotonic() + self._limits.storage_suspect_seconds
-        self._trouble("folder" if isinstance(error, ForeignFolder) else what, error.strerror or str(error))
+            self._suspect_until = until
+        elif trouble != FOLDER:
+            self._doubtful_until = until
+        self.troubles.began(trouble, error.strerror or str(error), known)
         return self._refusal(error.strerror or str(error))
 
     def close(self) -> None:
@@ -208,10 +328,9 @@ class Storage:
                 attachment = Attachment(self.root, self.storage_id)
                 self.storage_id = attachment.storage_id
                 self._attachment = attachment
-                self._recovered("folder")
         return attachment
 
-    def _check_space(self, attachment: Attachment) -> None:
+    def _check_space(self, attachment: Attachment, known: Known) -> None:
         figures = os.fstatvfs(attachment.root)
         free = figures.f_bavail * figures.f_frsize
         trouble = ""
@@ -221,67 +340,11 @@ class Storage:
             trouble = "has less free space than storage_free_min"
         elif figures.f_files and not figures.f_favail:
             trouble = "has no free inodes"
-        self._space_trouble = trouble
+        self._space_trouble, self._free = trouble, free
         if trouble:
-            self._trouble("space", trouble)
-        elif self._troubles:
-            self._recovered("space")
-
-    def _publish(
-        self, temp: Temp, folder: int, digest: str, size: int, header_size: int, transfer_syntax_uid: str
-    ) -> tuple[str, int]:
-        """Rename the temp file into its folder; the final name, and the header's size of the file that has it."""
-        from_folder = temp.attachment.temp_folder()
-        other = hashlib.sha256(transfer_syntax_uid.encode()).hexdigest()[:8]
-        for name in (f"{digest}.dcm", f"{digest}-{other}.dcm"):
-            if self._rename(from_folder, temp.name, folder, name):
-                temp.name = ""
-                return name, header_size
-            existing = _inspect(folder, name, digest, size)
-            if existing and existing.transfer_syntax_uid != transfer_syntax_uid:
-                continue
-            if existing and existing.whole:
-                self.remove_temp(temp)
-                return name, existing.header_size
-            _LOG.warning("storage %s: replaced a damaged file of the digest %s", self.name, digest)
-            disk.replace(from_folder, temp.name, folder, name)
-            temp.name = ""
-            return name, header_size
-        raise OSError(errno.EEXIST, "the object's names are taken by files of other transfer syntaxes")
+            self.troubles.began("space", trouble, known)
+        else:
+            self.troubles.ended("space", known=known)
 
     def _refusal(self, reason: str) -> Refused:
         return Refused(Because.OUT_OF_RESOURCES, f"storage {self.name}: {reason}")
-
-    def _trouble(self, what: str, reason: str) -> None:
-        if what not in self._troubles:
-            self._troubles.add(what)
-            _LOG.error("storage %s refuses objects (%s): %s", self.name, what, reason)
-
-    def _recovered(self, *what: str) -> None:
-        if gone := self._troubles.intersection(what):
-            self._troubles -= gone
-            _LOG.warning("storage %s takes objects again (%s)", self.name, ", ".join(sorted(gone)))
-
-
-def _inspect(folder: int, name: str, digest: str, size: int) -> _Existing | None:
-    """What is under a name: None where its header cannot be read, ``whole`` where its bytes have the digest."""
-    try:
-        descriptor = disk.open_file(folder, name)
-    except FileNotFoundError:
-        return None
-    try:
-        meta = read_file_header(os.pread(descriptor, HEADER_MAX, 0))
-        whole = os.fstat(descriptor).st_size == meta.size + size and _digest(descriptor, meta.size) == digest
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(descriptor)
-    return _Existing(meta.size, meta.transfer_syntax_uid, whole)
-
-
-def _digest(descriptor: int, offset: int) -> str:
-    hashed = hashlib.sha256()
-    while piece := os.pread(descriptor, _READ_AT_ONCE, offset):
-        hashed.update(piece)
-        offset += len(piece)
-    return hashed.hexdigest()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 
 from adapters.dicom.index import Indexer
+from adapters.dicom.part10 import file_header
 from adapters.files.failpoints import off
 from adapters.files.incoming import IncomingObject
+from adapters.files.publishing import digest_of
 from adapters.files.storage import Storage
+from adapters.files.troubles import Notice
 from adapters.files.writing import Buffers
 from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import Limits
+from domain.storage import Storage as StorageState
 from processes.ports import Failpoints
 
 
@@ -25,16 +29,65 @@ class StoredFiles:
     def __init__(
         self, storages: Sequence[Storage], limits: Limits, indexer: Indexer, failpoint: Failpoints = off
     ) -> None:
-        self._storages = tuple(storages)
+        self._writable = tuple(storages)
         self._by_name = {storage.name: storage for storage in storages}
         self._limits = limits
         self._indexer = indexer
         self._failpoint = failpoint
         self._buffers = Buffers()
 
-    def check_space(self) -> None:
-        """Raise A700 when no storage can take an object; looks at the disk about once a second (NET-8)."""
-        self._usable()
+    def use(self, known: Iterable[StorageState]) -> None:
+        """Work with these storages from now on, the enabled ones written in this order (STO-1).
+
+        What is being received goes on where it began, unless that folder is not used any more; a storage that stays
+        is not opened again.
+        """
+        by_name: dict[str, Storage] = {}
+        writable: list[Storage] = []
+        for one in known:
+            if one.removed:
+                continue
+            storage = self._by_name.get(one.name)
+            if storage is None or (str(storage.root), str(storage.storage_id)) != (one.path, one.storage_id):
+                storage = Storage.known(one, self._limits, self._failpoint)
+            storage.troubles.agree(one.troubles, one.trouble_versions)
+            by_name[one.name] = storage
+            if one.enabled:
+                writable.append(storage)
+        for storage in self._by_name.values():
+            if by_name.get(storage.name) is not storage:
+                storage.retire()
+        self._by_name, self._writable = by_name, tuple(writable)
+
+    def look(self) -> None:
+        """See after the storages, so that a trouble or its end is noticed also while nothing is received.
+
+        Of a disabled one only whether it is there: it is neither written nor asked for its space (STO-1).
+        """
+        for storage in self._by_name.values():
+            with contextlib.suppress(Refused):
+                if storage in self._writable:
+                    storage.check()
+                else:
+                    storage.opened()
+
+    def tell(self, record: Callable[[Notice], bool]) -> None:
+        """Have recorded what has failed or recovered: see :meth:`adapters.files.troubles.Troubles.tell`."""
+        for storage in self._by_name.values():
+            storage.troubles.tell(record)
+
+    def check_space(self, size: int = 0, *, is_one: bool = True) -> None:
+        """Raise A700 when no storage can take an object; looks at the disk about once a second (NET-8).
+
+        Several objects may go into several storages: a ``size`` that is not of one is compared with all their space.
+        """
+        self._usable(size if is_one else 0)
+        together = 0
+        for storage in self._writable:
+            with contextlib.suppress(Refused):
+                together += storage.space()
+        if together < size:
+            raise Refused(Because.OUT_OF_RESOURCES, f"the storages have too little free space for {size} bytes")
 
     def receive(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
@@ -59,17 +112,34 @@ class StoredFiles:
         """
         storage = self._by_name.get(content.storage)
         if storage is None:
-            raise Refused(Because.OUT_OF_RESOURCES, f"storage {content.storage!a} is not configured")
+            raise Refused(Because.OUT_OF_RESOURCES, f"storage {content.storage!a} is not in use")
         return storage.open_content(content)
+
+    def is_whole(self, content: Content) -> bool:
+        """Whether an object can be read from the disk and has the bytes of its digest."""
+        storage = self._by_name.get(content.storage)
+        try:
+            return storage is not None and not storage.fault_of(content)
+        except Refused:
+            return False
+
+    def is_there(self, content: Content) -> bool:
+        """Whether the file is there and of the right length."""
+        storage = self._by_name.get(content.storage)
+        return storage is not None and storage.has_content(content)
+
+    def file_header(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+        """A Part 10 header for a data set that comes without its own (PS3.10 7.1)."""
+        return file_header(sop_class_uid, sop_instance_uid, transfer_syntax_uid, "")
 
     def read(self, content: Content) -> ObjectReader:
         """The kept object for reading ranges. Raises as :meth:`open` does."""
         return ObjectReader(self.open(content), content)
 
     def sweep(self) -> int:
-        """Remove what dead processes left half received; returns how many files went. Storages away are passed over."""
+        """Remove what dead processes left half received; how many files went. Only what can be written is swept."""
         removed = 0
-        for storage in self._storages:
+        for storage in self._writable:
             try:
                 removed += storage.sweep()
             except Refused:
@@ -78,14 +148,14 @@ class StoredFiles:
 
     def close(self) -> None:
         """Give the temp folders up."""
-        for storage in self._storages:
+        for storage in self._by_name.values():
             storage.close()
 
-    def _usable(self) -> Storage:
-        refusal = Refused(Because.OUT_OF_RESOURCES, "no storage is configured")
-        for storage in self._storages:
+    def _usable(self, size: int = 0) -> Storage:
+        refusal = Refused(Because.OUT_OF_RESOURCES, "no storage is enabled")
+        for storage in sorted(self._writable, key=lambda storage: storage.is_doubtful):
             try:
-                storage.check()
+                storage.check(size)
             except Refused as error:
                 refusal = error
             else:
@@ -121,10 +191,7 @@ class ObjectReader:
 
     def is_whole(self) -> bool:
         """Whether the bytes still have the digest of the fact (D7)."""
-        hashed = hashlib.sha256()
-        for piece in self.pieces():
-            hashed.update(piece)
-        return hashed.hexdigest() == self.content.digest
+        return digest_of(self._descriptor, self.content.header_size) == self.content.digest
 
     def close(self) -> None:
         """Close the file; may be called twice."""
