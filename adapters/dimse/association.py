@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
-from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.errors import AssociationEnded, FileCut
 from adapters.dimse.wire import (
     ABORT,
     INVALID_PDU_PARAMETER,
@@ -20,11 +22,12 @@ from adapters.dimse.wire import (
     Wire,
 )
 from domain.errors import Because, Refused
-from domain.limits import KIB, MIB, Limits
+from domain.limits import KIB, Limits
 
 _PDV_HEADER = 6
 _LARGEST_PDV_SENT = 256 * KIB
-_READ_AT_ONCE = 1 * MIB
+_READ_AT_ONCE = 256 * KIB
+_FRAGMENTS_AT_ONCE = 256
 _COMMAND, _LAST = 1, 2
 _RELEASE_PDU_RP = struct.pack(">BxI4x", RELEASE_RP, 4)
 _RELEASE_PDU_RQ = struct.pack(">BxI4x", RELEASE_RQ, 4)
@@ -72,6 +75,7 @@ class Association:
     _cancelled: set[int] = field(default_factory=set)
     _waiting: bool = False
     _draining: bool = False
+    _room: bytearray = field(default_factory=bytearray)
 
     @property
     def calling_ae_title(self) -> str:
@@ -97,17 +101,23 @@ class Association:
             self.skip_data_set()
         encoded = b""
         first: int | None = None
+        begun = 0.0
         self._waiting = True
         try:
             if self._draining:
                 self.wire.abort(0, "the server is stopping")
             while True:
-                context_id, flags, value = self._next_pdv(self.limits.association_idle_timeout_seconds)
+                context_id, flags, value = self._next_pdv(
+                    self.limits.association_idle_timeout_seconds if first is None else self.limits.dimse_timeout_seconds
+                )
                 if not flags & _COMMAND:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a data set came before its command set")
                 if first is not None and context_id != first:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a command set came in two presentation contexts")
+                if first is None:
+                    begun = self.wire.waited_seconds
                 first = context_id
+                self._check_rate(begun, len(encoded), "a command set")
                 if len(encoded) + len(value) > self.limits.command_set_max:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a command set is too long")
                 encoded += value
@@ -116,8 +126,7 @@ class Association:
         except _Released:
             if encoded:
                 self.wire.abort(UNEXPECTED_PDU, "release was asked for in the middle of a message")
-            self.wire.write([_RELEASE_PDU_RP])
-            self.wire.close()
+            self.wire.end_with(_RELEASE_PDU_RP)
             return None
         finally:
             self._waiting = False
@@ -139,6 +148,7 @@ class Association:
         What ``sink`` raises passes on; the rest can be passed over with :meth:`skip_data_set`.
         """
         total = 0
+        begun = self.wire.waited_seconds
         while (context := self._data_set_context) is not None:
             try:
                 context_id, flags, value = self._next_pdv(self.limits.dimse_timeout_seconds)
@@ -150,12 +160,21 @@ class Association:
             if flags & _LAST:
                 self._data_set_context = None
             total += len(value)
+            self._check_rate(begun, total, "a data set")
             sink(value)
         return total
 
     def skip_data_set(self) -> int:
         """Pass over what is left of the current message's data set."""
-        return self.read_data_set(lambda _: None)
+        passed = 0
+
+        def pass_over(value: memoryview) -> None:
+            nonlocal passed
+            passed += len(value)
+            if passed > self.limits.object_size_max:
+                self.wire.abort(0, "a data set that was refused does not end")
+
+        return self.read_data_set(pass_over)
 
     def read_small_data_set(self, maximum: int) -> bytes:
         """The current message's data set in memory. Raises :class:`Refused` past ``maximum`` bytes."""
@@ -180,23 +199,45 @@ class Association:
             buffers += self._fragments(context_id, 0, memoryview(data_set), last=True)
         self.wire.write(buffers)
 
-    def send_file(self, context_id: int, command: Command, fd: int, offset: int, length: int) -> None:
-        """Send one message whose data set is a part of a file. Raises OSError before the peer has seen a torn end."""
+    def send_file(
+        self,
+        context_id: int,
+        command: Command,
+        fd: int,
+        offset: int,
+        length: int,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send one message whose data set is a part of a file; ``on_progress`` is called while it goes on.
+
+        Raises OSError where its first read fails: nothing is sent then. A later one ends the association with
+        :class:`FileCut`: the peer waits for the rest, and only an abort tells it that none comes.
+        """
         command.has_data_set = True
         buffers = self._fragments(context_id, _COMMAND, memoryview(command.encode()), last=True)
         size = self._pdv_size()
-        room = bytearray(min(max(size, _READ_AT_ONCE // size * size), max(length, 1)))
+        fragments = min(_FRAGMENTS_AT_ONCE, max(1, _READ_AT_ONCE // size))
+        at_once = min(size * fragments, length)
+        if len(self._room) < at_once:
+            self._room = bytearray(at_once)
         sent = 0
         while sent < length:
-            view = memoryview(room)[: min(len(room), length - sent)]
-            got = os.preadv(fd, [view], offset + sent)
+            view = memoryview(self._room)[: min(at_once, length - sent)]
+            try:
+                got = os.preadv(fd, [view], offset + sent)
+            except OSError:
+                if not sent:
+                    raise
+                got = 0
             if got != len(view):
-                # The peer waits for the rest: only an abort tells it that none comes.
-                self.wire.abort(0, "a stored file is shorter than it was")
+                with contextlib.suppress(AssociationEnded):
+                    self.wire.abort(0, "a file cannot be read")
+                raise FileCut("a file that is sent cannot be read to its end")
             sent += got
             buffers += self._fragments(context_id, 0, view, last=sent == length)
             self.wire.write(buffers)
             buffers = []
+            on_progress()
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent C-CANCEL for this message; looks, does not wait. Raises when the peer is gone."""
@@ -209,8 +250,15 @@ class Association:
             self._note_cancel(item[1])
         return message_id in self._cancelled
 
-    def response_to(self, message_id: int) -> Command:
-        """Wait for the response to our request; a C-CANCEL that comes in between is kept for :meth:`is_cancelled`."""
+    def response_to(self, message_id: int, meanwhile: Callable[[], None] | None = None) -> Command:
+        """Wait for the response to our request; a C-CANCEL that comes in between is kept for :meth:`is_cancelled`.
+
+        ``meanwhile`` is called every ``pending_interval_seconds`` until something comes.
+        """
+        if meanwhile:
+            self.wire.wait(
+                self.limits.association_idle_timeout_seconds, self.limits.pending_interval_seconds, meanwhile
+            )
         while True:
             item = self.next_command()
             if item is None:
@@ -225,9 +273,10 @@ class Association:
 
     def release(self) -> None:
         """Ask for release and wait for it; an end of another kind is as good."""
+        deadline = time.monotonic() + self.limits.dimse_timeout_seconds
         try:
             self.wire.write([_RELEASE_PDU_RQ])
-            while True:
+            while time.monotonic() < deadline:
                 kind, _ = self.wire.read(self.limits.pdu_timeout_seconds)
                 if kind in (RELEASE_RP, ABORT):
                     break
@@ -247,6 +296,12 @@ class Association:
         self._draining = True
         if self._waiting:
             self.wire.stop_reading()
+
+    def _check_rate(self, begun: float, received: int, what: str) -> None:
+        """A message may not trickle: small PDUs one by one would each be in time (D19, B24)."""
+        waited = self.wire.waited_seconds - begun
+        if waited > self.limits.dimse_timeout_seconds + received / self.limits.pdu_rate_min:
+            self.wire.abort(0, f"{what} comes too slowly")
 
     def _note_cancel(self, command: Command) -> None:
         if len(self._cancelled) < KIB and command.message_id_responded_to is not None:

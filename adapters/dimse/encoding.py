@@ -44,19 +44,27 @@ class RecordEncoder:
             if (sets := self._sets(declared)) and (declared is _UTF_8 or _holds_all(texts, declared, sets))
         )
         record = {**record, SPECIFIC_CHARACTER_SET: {"vr": "CS", "Value": list(declared)}}
-        syntax = encoding_of(transfer_syntax)
-        encoded = _Writer(syntax.implicit, ">" if syntax.big_endian else "<", sets).data_set(record)
-        if syntax.deflated:
-            deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-            encoded = deflater.compress(encoded) + deflater.flush()
-            encoded += b"\0" * (len(encoded) % 2)
-        return encoded
+        return _encode(record, transfer_syntax, sets)
+
+    def encode_bare(self, record: Mapping[str, Any], transfer_syntax: str) -> bytes:
+        """The data set without a Specific Character Set, for a record without text."""
+        return _encode(record, transfer_syntax, self._reader.default)
 
     def _sets(self, declared: Sequence[str]) -> CharacterSets | None:
         if not any(declared):
             return None
         sets = self._reader.read("\\".join(declared).encode("ascii", "replace"))
         return None if sets.unknown else sets
+
+
+def _encode(record: Mapping[str, Any], transfer_syntax: str, sets: CharacterSets) -> bytes:
+    syntax = encoding_of(transfer_syntax)
+    encoded = _Writer(syntax.implicit, ">" if syntax.big_endian else "<", sets).data_set(record)
+    if syntax.deflated:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        encoded = deflater.compress(encoded) + deflater.flush()
+        encoded += b"\0" * (len(encoded) % 2)
+    return encoded
 
 
 class _Writer:

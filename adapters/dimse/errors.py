@@ -27,6 +27,10 @@ class AssociationEnded(DimseError):
     """The association was aborted by either side, or its connection was lost."""
 
 
+class FileCut(AssociationEnded):
+    """We aborted, since one of our own files could not be read to its end; the peer did nothing wrong."""
+
+
 _REASONS = {
     (1, 1): "no reason given",
     (1, 2): "application context name not supported",

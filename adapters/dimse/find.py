@@ -12,7 +12,7 @@ from adapters.dimse.command import Command
 from adapters.dimse.encoding import RecordEncoder
 from adapters.dimse.errors import AssociationEnded
 from adapters.dimse.identifier import IdentifierReader
-from adapters.dimse.presentation import PATIENT_ROOT_FIND
+from adapters.dimse.presentation import PATIENT_ROOT_FIND, is_relational
 from domain.attributes import Level
 from domain.limits import Limits
 from domain.matching import (
@@ -44,7 +44,7 @@ class FindService:
         """Answer one request."""
         context = association.contexts[context_id]
         root = Level.PATIENT if context.abstract_syntax == PATIENT_ROOT_FIND else Level.STUDY
-        relational = association.extended.get(context.abstract_syntax, b"")[:1] == b"\1"
+        relational = is_relational(association.extended, context.abstract_syntax)
         try:
             encoded = association.read_small_data_set(self._limits.identifier_max)
             keys = self._identifiers.keys(encoded, context.transfer_syntax)

@@ -11,47 +11,49 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, parse_request
 from adapters.dimse.association import Association, Parties
-from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.errors import AssociationEnded, ConnectionFailed
 from adapters.dimse.negotiation import (
     APPLICATION_CONTEXT,
     APPLICATION_CONTEXT_NOT_SUPPORTED,
+    CALLED_AE_NOT_RECOGNISED,
+    CALLING_AE_NOT_RECOGNISED,
     LOCAL_LIMIT_EXCEEDED,
     PROTOCOL_VERSION_NOT_SUPPORTED,
-    AssociationRequest,
-    MalformedAssociate,
     Rejection,
     SupportedContext,
     agree,
-    parse_request,
 )
-from adapters.dimse.wire import ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
+from adapters.dimse.places import Places
+from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
+from adapters.tls.faults import tls_fault
+from domain.address import normal_host
+from domain.device import ae_title_fault
+from domain.errors import AnnalsError
 from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.dimse")
 _BACKLOG = 256
 _PATIENCE_SECONDS = 0.001
 _PATIENT_WITH = 8
+_BREATH_SECONDS = 0.02
+_REFUSED_KEPT = 32
+# A TLS peer reads no A-ASSOCIATE-RJ before a handshake, which is what there is no place for: alert internal_error.
+_TLS_REFUSAL = b"\x15\x03\x03\x00\x02\x02\x50"
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
-def open_listening_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A listening socket; with ``reuse_port`` other processes may listen beside this one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening
+def _log_rejection(rejection: Rejection, address: str, calling: str, called: str) -> None:
+    _LOG.warning("association of %a at %s to %a rejected %s: %s", calling, address, called, rejection, rejection.why)
+
+
+def _log_handshake(address: str, why: str) -> None:
+    _LOG.warning("a connection from %s is refused: %s", address, why)
 
 
 @dataclass(slots=True)
@@ -62,55 +64,40 @@ class Doorkeeper:
     admit: Callable[[AssociationRequest], Rejection | None]
     is_known_address: Callable[[str], bool] = lambda _: False
     accept_extended: Callable[[str, bytes], bytes | None] = lambda _uid, _asked: None
-    tls: ssl.SSLContext | None = None
-
-
-@dataclass(slots=True)
-class _Places:
-    """How many connections there are: in all, of unknown peers, and for each address."""
-
-    limits: Limits
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    by_address: Counter[str] = field(default_factory=Counter)
-    unknown: int = 0
-
-    def take(self, address: str, known: bool) -> bool:
-        with self.lock:
-            if self.by_address.total() >= self.limits.associations_max:
-                return False
-            if self.by_address[address] >= self.limits.associations_per_address_max:
-                return False
-            if not known and self.unknown >= self.limits.unknown_peer_associations_max:
-                return False
-            self.by_address[address] += 1
-            self.unknown += not known
-            return True
-
-    def leave(self, address: str, known: bool) -> None:
-        with self.lock:
-            self.by_address[address] -= 1
-            self.unknown -= not known
-            if not self.by_address[address]:
-                del self.by_address[address]
+    note: Callable[[Rejection, str, str, str], None] = _log_rejection
+    """Told of each rejection: which, of which address, and its calling and called AE titles. May not wait."""
+    tls: Callable[[], ssl.SSLContext] | None = None
+    """The context for the next connection, on a port that speaks TLS; raises AnnalsError where there is none."""
+    note_handshake: Callable[[str, str], None] = _log_handshake
+    """Told of each peer with which no TLS came about: its address, and why. May not wait."""
+    preferred: Callable[[str], str] = lambda _calling: ""
+    """The transfer syntax in which a calling AE title prefers to be sent objects; empty for its own order."""
 
 
 class Listener:
-    """Serves one listening socket; several processes may serve the same one."""
+    """Serves one listening socket; several processes may serve the same one, several listeners share ``places``."""
 
     def __init__(
-        self, listening: socket.socket, keeper: Doorkeeper, serve: Callable[[Association], None], limits: Limits
+        self,
+        listening: socket.socket,
+        keeper: Doorkeeper,
+        serve: Callable[[Association], None],
+        limits: Limits,
+        places: Places | None = None,
     ) -> None:
         self._listening = listening
         self._listening.setblocking(False)
         self._keeper = keeper
         self._serve = serve
         self._limits = limits
-        self._places = _Places(limits)
+        self._refusal_words = _TLS_REFUSAL if keeper.tls else LOCAL_LIMIT_EXCEEDED.encode()
+        self._places = places or Places(limits)
         self._active: set[Association] = set()
         self._lock = threading.Condition()
         self._threads = 0
         self._stop_read, self._stop_write = os.pipe()
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
+        self._refused: deque[tuple[float, socket.socket]] = deque()
         self._stopping = False
 
     def serve_forever(self) -> None:
@@ -118,13 +105,17 @@ class Listener:
         waiting = select.poll()
         waiting.register(self._listening.fileno(), select.POLLIN)
         waiting.register(self._stop_read, select.POLLIN)
+        refused = False
         while not self._stopping:
-            waiting.poll()
+            waiting.poll(self._limits.artim_timeout_seconds * 1000 if self._refused else None)
             if self._stopping:
                 break
-            # Of several processes at one socket the one with the least to do is the first to accept.
-            time.sleep(min(self._threads, _PATIENT_WITH) * _PATIENCE_SECONDS)
-            self._accept()
+            self._let_go(time.monotonic() - self._limits.artim_timeout_seconds)
+            if not refused:
+                # Of several processes at one socket the one with the least to do is the first to accept.
+                time.sleep(min(self._threads, _PATIENT_WITH) * _PATIENCE_SECONDS)
+            refused = not self._accept()
+        self._let_go(time.monotonic())
         self._listening.close()
 
     def stop_accepting(self) -> None:
@@ -139,22 +130,26 @@ class Listener:
                 association.drain()
             return self._lock.wait_for(lambda: self._threads == 0, timeout_seconds)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take the next connection; False where it had to be refused: others may wait behind it."""
         try:
             connection, peer = self._listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return
+            return True
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in _NO_DESCRIPTOR:
                 self._refuse_for_want_of_descriptors()
-                return
-            raise
-        address = peer[0]
+            else:
+                # Linux hands on what befell the new connection (accept(2)); the listening socket is as it was.
+                _LOG.warning("a connection could not be accepted: %s", error.strerror)
+                time.sleep(_BREATH_SECONDS)
+            return False
+        address = normal_host(peer[0]) if ":" in peer[0] else peer[0]
         known = self._keeper.is_known_address(address)
         if not self._places.take(address, known):
-            _LOG.warning("a connection from %s is refused: too many are open", address)
-            _reject(connection)
-            return
+            self._keeper.note(LOCAL_LIMIT_EXCEEDED, address, "", "")
+            self._refuse(connection)
+            return False
         with self._lock:
             self._threads += 1
         try:
@@ -162,15 +157,31 @@ class Listener:
         except RuntimeError:
             _LOG.error("no thread for a connection from %s", address)
             self._left(address, known)
-            _reject(connection)
+            self._refuse(connection)
+            return False
+        return True
+
+    def _refuse(self, connection: socket.socket) -> None:
+        """Say that there is no place now, and leave the peer time to read it: a close at once could take it back."""
+        _reject(connection, self._refusal_words)
+        self._refused.append((time.monotonic(), connection))
+        while len(self._refused) > _REFUSED_KEPT:
+            self._refused.popleft()[1].close()
+
+    def _let_go(self, before: float) -> None:
+        while self._refused and self._refused[0][0] <= before:
+            self._refused.popleft()[1].close()
 
     def _refuse_for_want_of_descriptors(self) -> None:
         """Without a descriptor nothing can be accepted and the queue would spin: a spare one is lent for refusing."""
         _LOG.error("no file descriptor is free: a connection is refused")
-        os.close(self._spare)
-        with contextlib.suppress(OSError):
-            connection, _ = self._listening.accept()
-            _reject(connection)
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+            with contextlib.suppress(OSError), self._listening.accept()[0] as connection:
+                _reject(connection, self._refusal_words)
+        else:
+            time.sleep(_BREATH_SECONDS)
         with contextlib.suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)
 
@@ -182,21 +193,34 @@ class Listener:
 
     def _one(self, connection: socket.socket, address: str, known: bool) -> None:
         try:
+            peer_certificate = b""
             if self._keeper.tls:
-                connection.settimeout(self._limits.tls_handshake_timeout_seconds)
-                connection = self._keeper.tls.wrap_socket(connection, server_side=True)
-            wire = Wire(connection, self._limits)
-            if association := self._negotiate(wire, address):
+                connection = self._shake_hands(self._keeper.tls(), connection)
+                peer_certificate = connection.getpeercert(binary_form=True) or b""
+            wire = Wire(connection, self._limits, awaits_request=True)
+            if association := self._negotiate(wire, address, peer_certificate):
                 self._run(association)
         except AssociationEnded as ended:
             _LOG.info("a connection from %s ended before an association: %s", address, ended)
-        except (OSError, ssl.SSLError) as error:
+        except ConnectionFailed as failed:
+            self._keeper.note_handshake(address, f"TLS: {failed}")
+        except AnnalsError as error:
+            _LOG.error("a connection from %s is refused: %s", address, error)
+        except OSError as error:
             _LOG.info("a connection from %s failed: %s", address, type(error).__name__)
         except Exception:  # noqa: BLE001 - one association must never end the process
             _LOG.exception("a connection from %s ended in an unforeseen way", address)
         finally:
             connection.close()
             self._left(address, known)
+
+    def _shake_hands(self, context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket:
+        """Speak TLS from here on, on this connection's own thread. Raises :class:`ConnectionFailed`."""
+        connection.settimeout(self._limits.tls_handshake_timeout_seconds)
+        try:
+            return context.wrap_socket(connection, server_side=True)
+        except OSError as error:
+            raise ConnectionFailed(tls_fault(error)) from error
 
     def _run(self, association: Association) -> None:
         with self._lock:
@@ -210,29 +234,29 @@ class Listener:
                 self._active.discard(association)
             association.wire.close()
 
-    def _negotiate(self, wire: Wire, address: str) -> Association | None:
+    def _negotiate(self, wire: Wire, address: str, peer_certificate: bytes) -> Association | None:
         kind, body = wire.read(self._limits.pdu_header_timeout_seconds)
+        if kind == ABORT:
+            wire.close()
+            raise AssociationEnded("the peer aborted")
         if kind != ASSOCIATE_RQ:
             wire.abort(UNEXPECTED_PDU, "the first PDU is no A-ASSOCIATE-RQ")
         try:
-            request = parse_request(bytes(body), address, self._limits)
+            request = replace(parse_request(bytes(body), address, self._limits), peer_certificate=peer_certificate)
         except MalformedAssociate as error:
             wire.abort(INVALID_PDU_PARAMETER, str(error))
             raise
         if rejection := self._refusal(request):
-            _LOG.warning(
-                "association of %a at %s to %a rejected %d/%d/%d",
-                request.calling_ae_title,
-                address,
-                request.called_ae_title,
-                rejection.result,
-                rejection.source,
-                rejection.reason,
-            )
-            wire.write([rejection.encode()])
-            wire.linger()
+            self._keeper.note(rejection, address, request.calling_ae_title, request.called_ae_title)
+            wire.end_with(rejection.encode())
             return None
-        agreement = agree(request, self._keeper.supported, self._keeper.accept_extended, self._limits)
+        agreement = agree(
+            request,
+            self._keeper.supported,
+            self._keeper.accept_extended,
+            self._limits,
+            self._keeper.preferred(request.calling_ae_title),
+        )
         wire.write([agreement.pdu])
         wire.established()
         return Association(
@@ -255,13 +279,16 @@ class Listener:
             return PROTOCOL_VERSION_NOT_SUPPORTED
         if request.application_context != APPLICATION_CONTEXT:
             return APPLICATION_CONTEXT_NOT_SUPPORTED
+        if fault := ae_title_fault(request.calling_ae_title):
+            return replace(CALLING_AE_NOT_RECOGNISED, why=f"calling {fault}")
+        if fault := ae_title_fault(request.called_ae_title):
+            return replace(CALLED_AE_NOT_RECOGNISED, why=f"called {fault}")
         return self._keeper.admit(request)
 
 
-def _reject(connection: socket.socket) -> None:
+def _reject(connection: socket.socket, words: bytes) -> None:
     """Say that it is a passing lack of places, without waiting for the peer."""
     with contextlib.suppress(OSError):
         connection.setblocking(False)
-        connection.send(LOCAL_LIMIT_EXCEEDED.encode())
+        connection.send(words)
         connection.shutdown(socket.SHUT_WR)
-    connection.close()

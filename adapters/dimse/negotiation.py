@@ -1,10 +1,11 @@
-"""A-ASSOCIATE: pynetdicom encodes and decodes the PDUs, the choices are ours (PS3.8 9.3.2, 9.3.3; PS3.7 Annex D)."""
+"""A-ASSOCIATE: what is accepted of a request, and asking ourselves (PS3.8 9.3.2, 9.3.3; PS3.7 Annex D)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
@@ -18,74 +19,54 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext
 
 from adapters.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, Proposal
 from adapters.dimse.association import Context
-from adapters.dimse.errors import DimseError
-from adapters.dimse.wire import ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ
+from adapters.dimse.wire import ASSOCIATE_AC, ASSOCIATE_RJ
 from domain.limits import Limits
+from domain.transcoding import LOSSY, NATIVE
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 _ACCEPTED, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 3, 4
-_FIXED = 68
-_APPLICATION_CONTEXT_ITEM, _CONTEXT_ITEM, _USER_ITEM = 0x10, 0x20, 0x50
-_KNOWN_USER_ITEMS = frozenset((0x51, 0x52, 0x54, 0x55, 0x56))
-"""Maximum length, implementation class and version, role selection, SOP class extended negotiation."""
+_ANSWERS_KEPT = 64
 
-
-class MalformedAssociate(DimseError):
-    """An A-ASSOCIATE PDU that cannot be understood or breaks a limit."""
+_Result = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class SupportedContext:
-    """In which transfer syntaxes an abstract syntax is supported; the proposer's order decides among them."""
+    """In which transfer syntaxes an abstract syntax is supported; the proposer's order decides among them.
+
+    ``often_unfit``: many objects of the class have samples that few syntaxes hold.
+    """
 
     transfer_syntaxes: tuple[str, ...]
+    often_unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The three numbers of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+    """The three numbers of an A-ASSOCIATE-RJ (PS3.8 Table 9-21); ``why`` is for ourselves, the peer is not told."""
 
     result: int
     source: int
     reason: int
+    why: str = ""
 
     def encode(self) -> bytes:
         """The PDU."""
         return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, self.result, self.source, self.reason)
 
-
-CALLING_AE_NOT_RECOGNISED = Rejection(1, 1, 3)
-CALLED_AE_NOT_RECOGNISED = Rejection(1, 1, 7)
-APPLICATION_CONTEXT_NOT_SUPPORTED = Rejection(1, 1, 2)
-PROTOCOL_VERSION_NOT_SUPPORTED = Rejection(1, 2, 2)
-LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2)
+    def __str__(self) -> str:
+        return f"{self.result}/{self.source}/{self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One proposed presentation context."""
-
-    id: int
-    abstract_syntax: str
-    transfer_syntaxes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AssociationRequest:
-    """What a peer asks for."""
-
-    calling_ae_title: str
-    called_ae_title: str
-    peer_address: str
-    protocol_version: int
-    application_context: str
-    proposals: tuple[Proposal, ...]
-    max_pdu: int
-    implementation_class_uid: str
-    implementation_version_name: str
-    roles: Mapping[str, tuple[bool, bool]]
-    extended: Mapping[str, bytes]
+CALLING_AE_NOT_RECOGNISED = Rejection(1, 1, 3, "the calling AE title is not a known device")
+CALLED_AE_NOT_RECOGNISED = Rejection(1, 1, 7, "the called AE title is not ours")
+APPLICATION_CONTEXT_NOT_SUPPORTED = Rejection(1, 1, 2, "the application context is not DICOM's")
+PROTOCOL_VERSION_NOT_SUPPORTED = Rejection(1, 2, 2, "the protocol version is not 1")
+TEMPORARY_CONGESTION = Rejection(2, 3, 1)
+LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2, "too many connections are open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,93 +78,99 @@ class Agreement:
     pdu: bytes = field(repr=False)
 
 
-def parse_request(body: bytes, peer_address: str, limits: Limits) -> AssociationRequest:
-    """Read an A-ASSOCIATE-RQ's body. Raises :class:`MalformedAssociate`."""
-    body = _checked(body, limits)
-    pdu = A_ASSOCIATE_RQ()
-    try:
-        pdu.decode(struct.pack(">BxI", ASSOCIATE_RQ, len(body)) + body)
-        version = pdu.protocol_version
-        primitive = pdu.to_primitive()
-        proposals = tuple(
-            Proposal(
-                context.context_id or 0, str(context.abstract_syntax), tuple(str(s) for s in context.transfer_syntax)
-            )
-            for context in primitive.presentation_context_definition_list
-        )
-        return AssociationRequest(
-            str(primitive.calling_ae_title).strip(" "),
-            str(primitive.called_ae_title).strip(" "),
-            peer_address,
-            version,
-            str(primitive.application_context_name),
-            proposals,
-            primitive.maximum_length_received or 0,
-            str(primitive.implementation_class_uid or ""),
-            _version_name(primitive),
-            {
-                str(item.sop_class_uid): (bool(item.scu_role), bool(item.scp_role))
-                for item in primitive.user_information
-                if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
-            },
-            {
-                str(item.sop_class_uid): bytes(item.service_class_application_information or b"")
-                for item in primitive.user_information
-                if isinstance(item, SOPClassExtendedNegotiation)
-            },
-        )
-    except Exception as error:
-        # pynetdicom's decoder raises many kinds on hostile bytes; each means the same to the peer.
-        raise MalformedAssociate(f"an A-ASSOCIATE-RQ that cannot be read ({type(error).__name__})") from error
-
-
 def agree(
     request: AssociationRequest,
     supported: Callable[[str], SupportedContext | None],
     accept_extended: Callable[[str, bytes], bytes | None],
     limits: Limits,
+    preferred: str = "",
 ) -> Agreement:
-    """Accept at most one transfer syntax for each context, in the proposer's order (PS3.8 7.1.1.14)."""
+    """Accept at most one transfer syntax for each context, in the proposer's order (PS3.8 7.1.1.14; C2.5).
+
+    Where the peer wants to be sent objects (it proposed to be SCP, C3.7) its ``preferred`` syntax comes first (C3.9).
+    """
+    preferring = _preferring(request, supported, preferred) if preferred else frozenset()
     contexts: dict[int, Context] = {}
-    results = []
+    results: list[_Result] = []
     for proposal in request.proposals:
         known = supported(proposal.abstract_syntax)
-        syntax = next((s for s in proposal.transfer_syntaxes if known and s in known.transfer_syntaxes), None)
-        result = PresentationContext()
-        result.context_id = proposal.id
-        result.abstract_syntax = proposal.abstract_syntax
-        result.transfer_syntax = [syntax or proposal.transfer_syntaxes[0]]
+        syntax = preferred if proposal.id in preferring else next(_possible(proposal, known), None)
         if known is None:
-            result.result = _NO_ABSTRACT_SYNTAX
+            results.append((proposal.id, _NO_ABSTRACT_SYNTAX, _IMPLICIT_LITTLE_ENDIAN))
         elif syntax is None:
-            result.result = _NO_TRANSFER_SYNTAX
+            results.append((proposal.id, _NO_TRANSFER_SYNTAX, _IMPLICIT_LITTLE_ENDIAN))
         else:
-            result.result = _ACCEPTED
+            results.append((proposal.id, _ACCEPTED, syntax))
             peer_scu, peer_scp = request.roles.get(proposal.abstract_syntax, (True, False))
             contexts[proposal.id] = Context(
                 proposal.id, proposal.abstract_syntax, syntax, as_scu=peer_scp, as_scp=peer_scu
             )
-        results.append(result)
     accepted = {context.abstract_syntax for context in contexts.values()}
     extended = {
         uid: answer
         for uid, asked in request.extended.items()
         if uid in accepted and (answer := accept_extended(uid, asked)) is not None
     }
-    primitive = _primitive(request.calling_ae_title, request.called_ae_title, limits)
-    for uid, (scu, scp) in request.roles.items():
-        if uid in accepted:
-            primitive.user_information.append(_role(uid, scu, scp))
-    for uid, answer in extended.items():
+    roles = tuple((uid, *roles) for uid, roles in request.roles.items() if uid in accepted and any(roles))
+    titles = (request.calling_ae_title, request.called_ae_title)
+    return Agreement(
+        contexts, extended, _encode_accept(titles, tuple(results), roles, tuple(extended.items()), limits.pdu_max)
+    )
+
+
+def _possible(proposal: Proposal, known: SupportedContext | None) -> Iterator[str]:
+    return (syntax for syntax in proposal.transfer_syntaxes if known and syntax in known.transfer_syntaxes)
+
+
+def _preferring(
+    request: AssociationRequest, supported: Callable[[str], SupportedContext | None], preferred: str
+) -> frozenset[int]:
+    """The contexts that get the preferred syntax: one a class, so that its other contexts stay for what does not fit.
+
+    Where much may not fit (loss is forbidden from loss, classes of 1-bit or float samples), only beside another one.
+    """
+    by_class: dict[str, list[Proposal]] = {}
+    for proposal in request.proposals:
+        _, is_sent = request.roles.get(proposal.abstract_syntax, (True, False))
+        if is_sent:
+            by_class.setdefault(proposal.abstract_syntax, []).append(proposal)
+    preferring = set()
+    for abstract_syntax, proposals in by_class.items():
+        known = supported(abstract_syntax)
+        taking = [proposal for proposal in proposals if preferred in _possible(proposal, known)]
+        if known is None or not taking:
+            continue
+        others = (next(_possible(proposal, known), "") for proposal in proposals if proposal is not taking[0])
+        if not (known.often_unfit or preferred in LOSSY) or any(syntax in NATIVE for syntax in others):
+            preferring.add(taking[0].id)
+    return frozenset(preferring)
+
+
+@lru_cache(maxsize=_ANSWERS_KEPT)
+def _encode_accept(
+    titles: tuple[str, str],
+    results: tuple[_Result, ...],
+    roles: tuple[tuple[str, bool, bool], ...],
+    extended: tuple[tuple[str, bytes], ...],
+    pdu_max: int,
+) -> bytes:
+    """The A-ASSOCIATE-AC; kept, since a device asks for the same each time and 120 contexts take milliseconds."""
+    primitive = _primitive(*titles, pdu_max)
+    primitive.user_information += [_role(*role) for role in roles]
+    for uid, answer in extended:
         item = SOPClassExtendedNegotiation()
         item.sop_class_uid = uid
         item.service_class_application_information = answer
         primitive.user_information.append(item)
     primitive.result, primitive.result_source = 0, 1
-    primitive.presentation_context_definition_results_list = results
+    primitive.presentation_context_definition_results_list = []
+    for context_id, result, transfer_syntax in results:
+        context = PresentationContext()
+        context.context_id, context.result, context.transfer_syntax = context_id, result, [transfer_syntax]
+        primitive.presentation_context_definition_results_list.append(context)
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(primitive)
-    return Agreement(contexts, extended, pdu.encode())
+    return bytes(pdu.encode())
 
 
 def encode_request(
@@ -193,7 +180,7 @@ def encode_request(
     limits: Limits,
 ) -> bytes:
     """An A-ASSOCIATE-RQ."""
-    primitive = _primitive(calling_ae_title, called_ae_title, limits)
+    primitive = _primitive(calling_ae_title, called_ae_title, limits.pdu_max)
     contexts = []
     for proposal in proposals:
         context = PresentationContext()
@@ -208,7 +195,11 @@ def encode_request(
 
 
 def parse_accept(body: bytes, proposals: Sequence[Proposal]) -> tuple[dict[int, Context], int, str, str]:
-    """The accepted contexts, the peer's maximum PDU length and its implementation; raises as :func:`parse_request`."""
+    """The accepted contexts, the peer's maximum PDU length and its implementation.
+
+    A context with an id or a transfer syntax that was not proposed counts as refused.
+    Raises :class:`MalformedAssociate`.
+    """
     by_id = {proposal.id: proposal for proposal in proposals}
     pdu = A_ASSOCIATE_AC()
     try:
@@ -223,7 +214,9 @@ def parse_accept(body: bytes, proposals: Sequence[Proposal]) -> tuple[dict[int, 
                 as_scp=False,
             )
             for result in primitive.presentation_context_definition_results_list
-            if result.result == _ACCEPTED and result.context_id in by_id
+            if result.result == _ACCEPTED
+            and result.context_id in by_id
+            and str(result.transfer_syntax[0]) in by_id[result.context_id].transfer_syntaxes
         }
         return (
             contexts,
@@ -235,52 +228,13 @@ def parse_accept(body: bytes, proposals: Sequence[Proposal]) -> tuple[dict[int, 
         raise MalformedAssociate(f"an A-ASSOCIATE-AC that cannot be read ({type(error).__name__})") from error
 
 
-def _checked(body: bytes, limits: Limits) -> bytes:
-    """The body without the items that we do not know, which are ignored (PS3.8 D.2), counted before objects are built.
-
-    Raises :class:`MalformedAssociate`, also for ids that are even or repeated (PS3.8 9.3.2.2).
-    """
-    kept, ids = [body[:_FIXED]], []
-    for kind, content in _items(body, _FIXED):
-        if kind == _USER_ITEM:
-            users = list(_items(content, 0))
-            if len(users) > limits.user_items_max:
-                raise MalformedAssociate("an A-ASSOCIATE-RQ with too many user items")
-            content = b"".join(_item(inner, value) for inner, value in users if inner in _KNOWN_USER_ITEMS)
-        elif kind == _CONTEXT_ITEM:
-            ids.append(content[0] if content else 0)
-        elif kind != _APPLICATION_CONTEXT_ITEM:
-            continue
-        kept.append(_item(kind, content))
-    if not ids or len(ids) > limits.presentation_contexts_max:
-        raise MalformedAssociate(f"an A-ASSOCIATE-RQ with {len(ids)} presentation contexts")
-    if len(set(ids)) != len(ids) or any(number % 2 == 0 for number in ids):
-        raise MalformedAssociate("an A-ASSOCIATE-RQ with even or repeated presentation context ids")
-    return b"".join(kept)
-
-
-def _items(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    while offset < len(data):
-        if offset + 4 > len(data):
-            raise MalformedAssociate("an A-ASSOCIATE-RQ that ends inside an item")
-        kind, length = struct.unpack_from(">BxH", data, offset)
-        offset += 4 + length
-        if offset > len(data):
-            raise MalformedAssociate("an A-ASSOCIATE-RQ with an item longer than what holds it")
-        yield kind, data[offset - length : offset]
-
-
-def _item(kind: int, content: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(content)) + content
-
-
-def _primitive(calling_ae_title: str, called_ae_title: str, limits: Limits) -> A_ASSOCIATE:
+def _primitive(calling_ae_title: str, called_ae_title: str, pdu_max: int) -> A_ASSOCIATE:
     primitive = A_ASSOCIATE()
     primitive.application_context_name = APPLICATION_CONTEXT
     primitive.calling_ae_title = calling_ae_title
     primitive.called_ae_title = called_ae_title
     maximum = MaximumLengthNotification()
-    maximum.maximum_length_received = limits.pdu_max
+    maximum.maximum_length_received = pdu_max
     implementation = ImplementationClassUIDNotification()
     implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     version = ImplementationVersionNameNotification()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydicom._uid_dict import UID_dictionary
 
+from adapters.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from adapters.dimse.negotiation import SupportedContext
+from domain.device import Right
+from domain.identifiers import uid_fault
 
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
@@ -15,6 +18,7 @@ PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 QUERY_RETRIEVE = (
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
@@ -24,10 +28,29 @@ QUERY_RETRIEVE = (
     STUDY_ROOT_GET,
 )
 
+_OPERATIONS = {
+    VERIFICATION: C_ECHO_RQ,
+    PATIENT_ROOT_FIND: C_FIND_RQ,
+    PATIENT_ROOT_MOVE: C_MOVE_RQ,
+    PATIENT_ROOT_GET: C_GET_RQ,
+    STUDY_ROOT_FIND: C_FIND_RQ,
+    STUDY_ROOT_MOVE: C_MOVE_RQ,
+    STUDY_ROOT_GET: C_GET_RQ,
+}
+
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 DEFLATED_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+_RIGHTS: dict[int, tuple[Right, ...]] = {
+    C_ECHO_RQ: (),
+    C_STORE_RQ: (Right.UPLOAD,),
+    C_FIND_RQ: (Right.FIND,),
+    C_MOVE_RQ: (Right.DOWNLOAD,),
+    C_GET_RQ: (Right.DOWNLOAD,),
+}
+_WORKLIST_RIGHTS = (Right.MWL, Right.FIND)
 
 _NOT_FOR_STORED_OBJECTS = (
     "1.2.840.10008.1.2.6.",
@@ -35,6 +58,14 @@ _NOT_FOR_STORED_OBJECTS = (
     "1.2.840.10008.1.20",
 )
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_OFTEN_UNFIT = frozenset(
+    (
+        "1.2.840.10008.5.1.4.1.1.66.4",
+        "1.2.840.10008.5.1.4.1.1.30",
+        "1.2.840.10008.5.1.4.1.1.481.2",
+    )
+)
+"""Segmentation, Parametric Map and RT Dose: samples of 1 bit, of 32 bits and floats, which few syntaxes hold."""
 
 
 def storable_transfer_syntaxes() -> tuple[str, ...]:
@@ -58,6 +89,31 @@ def is_storage_class(abstract_syntax: str) -> bool:
     )
 
 
+def is_agreed(operation: int, abstract_syntax: str) -> bool:
+    """Whether a request's Command Field belongs to the service of its context; C-ECHO is welcome in every one."""
+    return operation in (C_ECHO_RQ, _OPERATIONS.get(abstract_syntax, C_STORE_RQ))
+
+
+def rights_needed(operation: int, abstract_syntax: str) -> tuple[Right, ...]:
+    """The rights that a request takes (DEV-1, DEV-5); C-ECHO takes none, a worklist query two.
+
+    Raises KeyError for an operation whose rights nobody declared: none is served without (D23).
+    """
+    if operation == C_FIND_RQ and abstract_syntax == MODALITY_WORKLIST_FIND:
+        return _WORKLIST_RIGHTS
+    return _RIGHTS[operation]
+
+
+def accept_extended(abstract_syntax: str, asked: bytes) -> bytes | None:
+    """Relational queries and retrievals are accepted, nothing else of the extended negotiation (PS3.4 C.5.1.1)."""
+    return asked[:1] + b"\0" * (len(asked) - 1) if abstract_syntax in QUERY_RETRIEVE and asked else None
+
+
+def is_relational(extended: Mapping[str, bytes], abstract_syntax: str) -> bool:
+    """Whether unique keys of upper levels may be absent: it was agreed on for this class (PS3.4 C.4.1.2.2.2)."""
+    return extended.get(abstract_syntax, b"")[:1] == b"\1"
+
+
 def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], SupportedContext | None]:
     """The listener's question "is this abstract syntax supported, and in which transfer syntaxes?"."""
     uncompressed = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN)
@@ -65,14 +121,21 @@ def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], Supp
         VERIFICATION: SupportedContext(uncompressed)
     }
     storage = SupportedContext(storable_transfer_syntaxes())
+    often_unfit = SupportedContext(storable_transfer_syntaxes(), often_unfit=True)
 
     def supported(abstract_syntax: str) -> SupportedContext | None:
         if service := services.get(abstract_syntax):
             return service
         if is_storage_class(abstract_syntax):
-            return storage
-        if accept_unknown_sop_classes and abstract_syntax not in UID_dictionary:
+            return often_unfit if abstract_syntax in _OFTEN_UNFIT else storage
+        if accept_unknown_sop_classes and abstract_syntax not in UID_dictionary and not uid_fault(abstract_syntax):
             return storage
         return None
 
     return supported
+
+
+def supported_by_worklist(abstract_syntax: str) -> SupportedContext | None:
+    """The same question to a worklist listener."""
+    uncompressed = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN)
+    return SupportedContext(uncompressed) if abstract_syntax == VERIFICATION else None

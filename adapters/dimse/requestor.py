@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from adapters.dimse.associate_request import MalformedAssociate, Proposal
 from adapters.dimse.association import Association, Parties
 from adapters.dimse.command import C_ECHO_RQ, C_STORE_RQ, MEDIUM_PRIORITY, Command
 from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
-from adapters.dimse.negotiation import Proposal, encode_request, parse_accept
-from adapters.dimse.wire import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, UNEXPECTED_PDU, Wire
+from adapters.dimse.negotiation import encode_request, parse_accept
+from adapters.dimse.wire import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
+from adapters.tls.faults import tls_fault
 from domain.errors import Because, Refused
 from domain.limits import Limits
 
@@ -27,24 +29,27 @@ def associate(
     contexts: Sequence[tuple[str, Sequence[str]]],
     limits: Limits,
     tls: ssl.SSLContext | None = None,
+    address: str = "",
+    on_progress: Callable[[], None] | None = None,
 ) -> Association:
     """An association with these contexts (abstract syntax, transfer syntaxes), at most 128.
 
+    ``address`` is where to connect to where the host's name shall not be resolved again; ``on_progress`` is called
+    while the peer has not answered.
     Raises :class:`ConnectionFailed`, :class:`AssociationRejected` or :class:`AssociationEnded`.
     """
     proposals = [
         Proposal(2 * number + 1, abstract_syntax, tuple(transfer_syntaxes))
         for number, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
     ]
-    try:
-        connection = socket.create_connection((host, port), limits.connect_timeout_seconds)
-        if tls:
-            connection.settimeout(limits.tls_handshake_timeout_seconds)
-            connection = tls.wrap_socket(connection, server_hostname=host)
-    except OSError as error:
-        raise ConnectionFailed(f"no connection: {error.strerror or type(error).__name__}") from error
-    wire = Wire(connection, limits)
+    wire = Wire(_connect(host, address or host, port, limits, tls), limits)
     wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits)])
+    if on_progress:
+        try:
+            wire.wait(limits.dimse_timeout_seconds, limits.pending_interval_seconds, on_progress)
+        except BaseException:
+            wire.close()
+            raise
     kind, body = wire.read(limits.dimse_timeout_seconds)
     if kind == ASSOCIATE_RJ:
         result, source, reason = bytes(body[1:4]).ljust(3, b"\0")
@@ -55,10 +60,28 @@ def associate(
         raise AssociationEnded("the peer aborted the association request")
     if kind != ASSOCIATE_AC:
         wire.abort(UNEXPECTED_PDU, "the peer answered the association request with another PDU")
-    accepted, peer_max_pdu, implementation, version = parse_accept(bytes(body), proposals)
+    try:
+        accepted, peer_max_pdu, implementation, version = parse_accept(bytes(body), proposals)
+    except MalformedAssociate as error:
+        wire.abort(INVALID_PDU_PARAMETER, str(error))
+        raise
     wire.established()
     parties = Parties(calling_ae_title, called_ae_title, host, implementation, version)
     return Association(wire, parties, accepted, peer_max_pdu, limits)
+
+
+def _connect(host: str, address: str, port: int, limits: Limits, tls: ssl.SSLContext | None) -> socket.socket:
+    try:
+        connection = socket.create_connection((address, port), limits.connect_timeout_seconds)
+    except OSError as error:
+        raise ConnectionFailed(f"no connection: {error.strerror or type(error).__name__}") from error
+    if tls is None:
+        return connection
+    connection.settimeout(limits.tls_handshake_timeout_seconds)
+    try:
+        return tls.wrap_socket(connection, server_hostname=host)
+    except OSError as error:
+        raise ConnectionFailed(f"no TLS connection: {tls_fault(error)}") from error
 
 
 def echo(association: Association) -> int:
@@ -81,10 +104,11 @@ def store(
     offset: int,
     length: int,
     originator: tuple[str, int] | None = None,
+    on_progress: Callable[[], None] | None = None,
 ) -> tuple[int, str]:
     """C-STORE of a part of a file; the status and Error Comment that answer it (PS3.7 9.1.1, C).
 
-    ``originator`` is whose C-MOVE this belongs to.
+    ``originator`` is whose C-MOVE this belongs to; ``on_progress`` is called while the file is sent and answered.
     """
     request = Command(
         C_STORE_RQ,
@@ -95,6 +119,6 @@ def store(
         move_originator_ae_title=originator[0] if originator else None,
         move_originator_message_id=originator[1] if originator else None,
     )
-    association.send_file(context_id, request, fd, offset, length)
-    answer = association.response_to(message_id)
+    association.send_file(context_id, request, fd, offset, length, on_progress or (lambda: None))
+    answer = association.response_to(message_id, on_progress)
     return 0xC000 if answer.status is None else answer.status, answer.error_comment or ""

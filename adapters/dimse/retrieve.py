@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
-import time
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 
-from adapters.dicom.native_syntaxes import converted
 from adapters.dimse import requestor
-from adapters.dimse.answers import PENDING, comment, status_of
+from adapters.dimse.answers import status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
-from adapters.dimse.errors import AssociationEnded, DimseError
+from adapters.dimse.errors import AssociationEnded, FileCut
 from adapters.dimse.identifier import IdentifierReader
-from adapters.dimse.presentation import IMPLICIT_LITTLE_ENDIAN, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE
-from adapters.dimse.sending import carrying_syntax, proposals
-from domain import instance as instance_stream
+from adapters.dimse.presentation import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, is_relational
+from adapters.dimse.progress import Progress, counted, failed_list
+from adapters.dimse.sending import destination_proposals
+from domain import transcoding
 from domain.attributes import Level
-from domain.device import DeviceAdded
-from domain.errors import AnnalsError, Because, Refused
-from domain.event import Actor
+from domain.device import DeviceAdded, ae_title_fault
+from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.limits import Limits
-from processes.ports import Files, Log
+from processes.outbox import Outbox, Ready, close
+from processes.ports import Codecs, Files, Stored
 from processes.retrieve import Ended, Retriever, Tally, Wanted, in_associations
 
 _LOG = logging.getLogger("annals.dimse.retrieve")
 _CANNOT_SEND = 0xA702
-_UID_LIST_BYTES_MAX = 65_534
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,25 @@ class Originator:
 
 @dataclass(slots=True)
 class RetrieveService:
-    """Answers C-MOVE and C-GET. ``device`` resolves a Move Destination; only registered devices are sent to."""
+    """Answers C-MOVE and C-GET. ``device`` resolves a Move Destination; only registered devices are sent to.
+
+    ``tls`` is the context for a device that uses TLS; raises AnnalsError where there is none.
+    """
 
     retriever: Retriever
     device: Callable[[str], DeviceAdded | None]
     files: Files
-    log: Log
+    codecs: Codecs
     ae_title: str
     limits: Limits
     identifiers: IdentifierReader
+    tls: Callable[[DeviceAdded], ssl.SSLContext | None] = lambda _device: None
 
     def get(self, association: Association, context_id: int, request: Command) -> None:
         """C-GET: the sub-operations run on the same association."""
-        self._answer(association, context_id, request, lambda wanted: self._over(association, wanted, None))
+        self._answer(
+            association, context_id, request, lambda wanted, progress: self._back(association, wanted, progress)
+        )
 
     def move(self, association: Association, context_id: int, request: Command) -> None:
         """C-MOVE: the sub-operations run on associations to the Move Destination."""
@@ -63,7 +69,8 @@ class RetrieveService:
         destination: list[DeviceAdded] = []
 
         def check() -> None:
-            device = self.device((request.move_destination or "").strip(" "))
+            ae_title = request.move_destination or ""
+            device = None if ae_title_fault(ae_title) else self.device(ae_title)
             if device is None:
                 raise Refused(Because.MOVE_DESTINATION_UNKNOWN, "Move Destination is not a registered device")
             destination.append(device)
@@ -72,7 +79,7 @@ class RetrieveService:
             association,
             context_id,
             request,
-            lambda wanted: self._to(destination[0], wanted, originator),
+            lambda wanted, progress: self._to(destination[0], wanted, originator, progress),
             check,
         )
 
@@ -81,14 +88,16 @@ class RetrieveService:
         association: Association,
         context_id: int,
         request: Command,
-        sub_operations: Callable[[Sequence[Wanted]], Iterator[tuple[Wanted, int]]],
+        sub_operations: Callable[[Sequence[Wanted], Progress], Iterator[tuple[Wanted, int]]],
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        syntax = association.contexts[context_id].transfer_syntax
+        context = association.contexts[context_id]
+        syntax = context.transfer_syntax
         try:
             keys = self.identifiers.keys(association.read_small_data_set(self.limits.identifier_max), syntax)
             check()
-            wanted = self.retriever.select(_root(association.contexts[context_id].abstract_syntax), keys)
+            relational = is_relational(association.extended, context.abstract_syntax)
+            wanted = self.retriever.select(_root(context.abstract_syntax), keys, relational=relational)
         except AssociationEnded:
             raise
         except Exception as error:  # noqa: BLE001 - the door's one place where errors become statuses
@@ -97,37 +106,36 @@ class RetrieveService:
             association.send(context_id, request.response(status, error_comment=said))
             return
         tally = Tally(len(wanted))
-        ended = self._perform(association, context_id, request, sub_operations(wanted), tally)
+        progress = Progress(association, context_id, request, tally, self.limits.pending_interval_seconds)
+        ended = self._perform(association, request, sub_operations(wanted, progress), tally, progress)
         remaining = tally.remaining if ended is Ended.CANCELLED else None
-        response = _counted(request, ended.value, tally, remaining)
-        failed = _failed_list(tally.failed_uids, syntax) if tally.failed_uids else None
+        response = counted(request, ended.value, tally, remaining)
+        failed = failed_list(tally.failed_uids, syntax) if tally.failed_uids else None
         association.send(context_id, response, failed)
 
     def _perform(
         self,
         association: Association,
-        context_id: int,
         request: Command,
         sub_operations: Iterator[tuple[Wanted, int]],
         tally: Tally,
+        progress: Progress,
     ) -> Ended:
-        pending_due = time.monotonic()
         for wanted, status in sub_operations:
             tally.count(status, wanted.sop_instance_uid)
             if association.is_cancelled(request.message_id):
                 # Closing the generator releases the association to the destination within this sub-operation (C3.10).
                 getattr(sub_operations, "close", lambda: None)()
                 return tally.ended(cancelled=True)
-            if tally.remaining and time.monotonic() >= pending_due:
-                association.send(context_id, _counted(request, PENDING, tally, tally.remaining))
-                pending_due = time.monotonic() + self.limits.pending_interval_seconds
+            progress()
         return tally.ended()
 
     def _to(
-        self, device: DeviceAdded, wanted: Sequence[Wanted], originator: Originator
+        self, device: DeviceAdded, wanted: Sequence[Wanted], originator: Originator, progress: Progress
     ) -> Iterator[tuple[Wanted, int]]:
         """Send to a device, over as many associations as its contexts need; one that drops is opened once more."""
-        for part in in_associations(wanted):
+        preferred = device.preferred_transfer_syntax
+        for part in in_associations(wanted, preferred):
             rest, attempts = list(part), 0
             while rest and attempts < 2:
                 attempts += 1
@@ -137,30 +145,61 @@ class RetrieveService:
                         device.port,
                         calling_ae_title=self.ae_title,
                         called_ae_title=device.ae_title,
-                        contexts=proposals((one.sop_class_uid, one.content.transfer_syntax_uid) for one in rest),
+                        contexts=destination_proposals(
+                            ((one.sop_class_uid, one.content.transfer_syntax_uid) for one in rest), preferred
+                        ),
                         limits=self.limits,
+                        tls=self.tls(device),
+                        on_progress=progress,
                     )
-                except DimseError as error:
+                except AnnalsError as error:
+                    if progress.is_lost:
+                        raise
                     _LOG.warning("Move Destination %a cannot be reached: %s", device.ae_title, error)
                     break
-                sent = 0
+                sent, is_cut = 0, False
                 try:
-                    for one, status in self._over(outgoing, rest, originator):
+                    for one, status in self._over(outgoing, rest, originator, preferred, progress, progress):
                         sent += 1
                         yield one, status
                     outgoing.release()
                 except GeneratorExit:
                     outgoing.release()
                     raise
+                except FileCut:
+                    # The file is at fault, not the destination: it fails alone (F14).
+                    is_cut, attempts = True, attempts - 1
                 except AssociationEnded as error:
+                    if progress.is_lost:
+                        outgoing.wire.abort_quietly(0, 0)
+                        raise
                     _LOG.warning("the association to %a ended in the middle: %s", device.ae_title, error)
                 finally:
                     rest = rest[sent:]
+                if is_cut:
+                    yield rest.pop(0), _CANNOT_SEND
             for one in rest:
                 yield one, _CANNOT_SEND
 
+    def _back(
+        self, association: Association, wanted: Sequence[Wanted], progress: Progress
+    ) -> Iterator[tuple[Wanted, int]]:
+        """Send over the requestor's own association, in the syntax that it prefers if it is a known device."""
+        try:
+            device = self.device(association.calling_ae_title)
+        except AnnalsError:
+            device = None
+        preferred = device.preferred_transfer_syntax if device else ""
+        return self._over(association, wanted, None, preferred, progress, lambda: None)
+
     def _over(
-        self, association: Association, wanted: Sequence[Wanted], originator: Originator | None
+        self,
+        association: Association,
+        wanted: Sequence[Wanted],
+        originator: Originator | None,
+        preferred: str,
+        progress: Callable[[], None],
+        while_sending: Callable[[], None],
     ) -> Iterator[tuple[Wanted, int]]:
         """Send instances over one association; what it cannot carry or cannot be read fails alone (C3.7, F14)."""
         contexts = {
@@ -168,91 +207,82 @@ class RetrieveService:
             for context in association.contexts.values()
             if context.as_scu
         }
+        accepted: dict[str, set[str]] = {}
+        for sop_class, syntax in contexts:
+            accepted.setdefault(sop_class, set()).add(syntax)
+
+        def order(one: Wanted) -> list[str]:
+            taken = accepted.get(one.sop_class_uid, set())
+            return transcoding.sending_order(one.content.transfer_syntax_uid, preferred, taken)
+
         message_ids = count(1)
-        for one in wanted:
-            yield one, self._send(association, contexts, one, next(message_ids) % 0xFFFF or 1, originator)
+        outbox = Outbox(
+            self.files, self.codecs, order, lambda begun: self._waited(begun, progress), self.retriever.place_now
+        )
+        with closing(outbox.ready(wanted)) as objects:
+            for one, ready in objects:
+                message_id = next(message_ids) % 0xFFFF or 1
+                yield one, self._send(association, contexts, one, ready, message_id, originator, while_sending)
+
+    def _waited(self, begun: Future[Stored], progress: Callable[[], None]) -> Stored:
+        """The result; meanwhile the requestor is told how far its retrieval is."""
+        while not wait((begun,), self.limits.pending_interval_seconds).done:
+            try:
+                progress()
+            except BaseException:
+                begun.add_done_callback(close)
+                raise
+        try:
+            return begun.result()
+        except CancelledError:
+            raise Unavailable("the archive is being stopped") from None
 
     def _send(
         self,
         association: Association,
         contexts: dict[tuple[str, str], int],
         wanted: Wanted,
+        ready: Ready,
         message_id: int,
         originator: Originator | None,
+        progress: Callable[[], None],
     ) -> int:
-        stored = wanted.content.transfer_syntax_uid
-        syntax = carrying_syntax(contexts, wanted.sop_class_uid, stored)
-        if syntax is None:
-            _LOG.warning("instance %s: no presentation context for %s", wanted.sop_instance_uid, stored)
+        try:
+            stored = ready()
+        except AssociationEnded:
+            raise
+        except AnnalsError as error:
+            # Its storage is away, or no syntax fits: nothing is known against the object.
+            _LOG.warning("instance %s cannot be sent: %s", wanted.sop_instance_uid, error)
+            return _CANNOT_SEND
+        except OSError as error:
+            self.retriever.note_unreadable(wanted, error)
             return _CANNOT_SEND
         try:
-            descriptor = self.files.open(wanted.content)
-        except (AnnalsError, OSError) as error:
-            self._note_unreadable(wanted, error)
-            return _CANNOT_SEND
-        try:
-            offset, length = wanted.content.header_size, wanted.content.size
-            if syntax != stored:
-                descriptor, offset, length = converted(descriptor, offset, length, stored, syntax, self.limits)
             status, _ = requestor.store(
                 association,
-                contexts[(wanted.sop_class_uid, syntax)],
+                contexts[(wanted.sop_class_uid, stored.transfer_syntax_uid)],
                 message_id,
                 sop_class_uid=wanted.sop_class_uid,
                 sop_instance_uid=wanted.sop_instance_uid,
-                fd=descriptor,
-                offset=offset,
-                length=length,
+                fd=stored.descriptor,
+                offset=stored.offset,
+                length=stored.length,
                 originator=(originator.ae_title, originator.message_id) if originator else None,
+                on_progress=progress,
             )
             return status
+        except FileCut as error:
+            self.retriever.note_unreadable(wanted, error)
+            raise
         except AssociationEnded:
             raise
         except (AnnalsError, OSError) as error:
-            self._note_unreadable(wanted, error)
+            self.retriever.note_unreadable(wanted, error)
             return _CANNOT_SEND
         finally:
-            os.close(descriptor)
-
-    def _note_unreadable(self, wanted: Wanted, error: Exception) -> None:
-        fault = comment(getattr(error, "strerror", None) or str(error))
-        _LOG.error("instance %s cannot be read: %s", wanted.sop_instance_uid, fault)
-        try:
-            self.log.change(
-                instance_stream.KIND,
-                wanted.sop_instance_uid,
-                instance_stream.find_unreadable,
-                fault,
-                fold=instance_stream.fold,
-                by=Actor("system", "retrieve"),
-            )
-        except AnnalsError as unrecorded:
-            _LOG.error("instance %s: that it is unreadable was not recorded: %s", wanted.sop_instance_uid, unrecorded)
+            os.close(stored.descriptor)
 
 
 def _root(abstract_syntax: str) -> Level:
     return Level.PATIENT if abstract_syntax in (PATIENT_ROOT_MOVE, PATIENT_ROOT_GET) else Level.STUDY
-
-
-def _counted(request: Command, status: int, tally: Tally, remaining: int | None) -> Command:
-    return request.response(
-        status,
-        remaining=remaining,
-        completed=tally.completed,
-        failed=tally.failed,
-        warning=tally.warning,
-    )
-
-
-def _failed_list(uids: Sequence[str], syntax: str) -> bytes:
-    """Failed SOP Instance UID List (0008,0058), cut to what the VR's length field can tell."""
-    value = b""
-    for uid in uids:
-        longer = value + (b"\\" if value else b"") + uid.encode("ascii")
-        if len(longer) > _UID_LIST_BYTES_MAX - 1:
-            break
-        value = longer
-    value += b"\0" * (len(value) % 2)
-    if syntax == IMPLICIT_LITTLE_ENDIAN:
-        return struct.pack("<HHI", 0x0008, 0x0058, len(value)) + value
-    return struct.pack("<HH2sH", 0x0008, 0x0058, b"UI", len(value)) + value

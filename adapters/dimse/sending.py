@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from adapters.dicom.native_syntaxes import FALLBACKS, NATIVE
+from domain import transcoding
 
 CONTEXTS_MAX = 128
 
@@ -23,6 +24,27 @@ def proposals(kinds: Iterable[tuple[str, str]]) -> list[Proposal]:
             if (sop_class, (fallback,)) not in proposed and len(proposed) < CONTEXTS_MAX:
                 proposed.append((sop_class, (fallback,)))
     return proposed
+
+
+def destination_proposals(kinds: Iterable[tuple[str, str]], preferred: str) -> list[Proposal]:
+    """Contexts for what a C-MOVE sends: the stored syntaxes and the preferred one, fallbacks where places are left.
+
+    The kinds and their classes in the preferred syntax are at most 128.
+    """
+    stored = list(dict.fromkeys(kinds))
+    ranked = [transcoding.proposed(syntax, preferred) for _, syntax in stored]
+    firsts = [(sop_class, syntax) for sop_class, syntax in stored]
+    seconds = [
+        (sop_class, preferred) for (sop_class, _), order in zip(stored, ranked, strict=True) if preferred in order
+    ]
+    thirds = [
+        (sop_class, fallback)
+        for fallback in transcoding.FALLBACKS
+        for (sop_class, _), order in zip(stored, ranked, strict=True)
+        if fallback in order
+    ]
+    chosen = list(dict.fromkeys((*firsts, *seconds, *thirds)))[:CONTEXTS_MAX]
+    return [(sop_class, (syntax,)) for sop_class, syntax in chosen]
 
 
 def carrying_syntax(accepted: Mapping[tuple[str, str], int], sop_class_uid: str, stored: str) -> str | None:

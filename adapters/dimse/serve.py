@@ -6,13 +6,16 @@ import logging
 from collections.abc import Callable, Mapping
 
 from adapters.dimse import command
-from adapters.dimse.answers import SUCCESS
+from adapters.dimse.answers import SUCCESS, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.presentation import is_agreed, rights_needed
 from adapters.dimse.store import StoreService
-from domain import association as peer
-from domain.errors import Unavailable
+from adapters.dimse.wire import UNEXPECTED_PDU
+from domain.association import KIND, AssociationAborted, abort
+from domain.device import Right
+from domain.errors import AnnalsError, Unavailable
 from domain.event import Actor
 from processes.ports import Log
 from processes.receive import Receiver
@@ -21,12 +24,21 @@ _LOG = logging.getLogger("annals.dimse")
 _UNRECOGNISED_OPERATION = 0x0211
 
 Service = Callable[[Association, int, Command], None]
+Permit = Callable[[Association, tuple[Right, ...]], None]
+"""Raises :class:`domain.errors.Refused` where the peer of an association lacks a right now."""
+
+
+def permit_all(_association: Association, _needed: tuple[Right, ...]) -> None:
+    """Every peer may do everything."""
 
 
 class Server:
     """Serves associations; ``services`` maps a request's Command Field to what answers it, C-STORE apart."""
 
-    def __init__(self, receiver: Receiver, services: Mapping[int, Service], log: Log) -> None:
+    def __init__(
+        self, receiver: Receiver, services: Mapping[int, Service], log: Log, permit: Permit = permit_all
+    ) -> None:
+        self._permit = permit
         self._receiver = receiver
         self._services = services
         self._log = log
@@ -40,19 +52,38 @@ class Server:
                 context_id, request = item
                 if request.field == command.C_CANCEL_RQ:
                     continue
-                if service := services.get(request.field):
-                    service(association, context_id, request)
+                if request.field & command.RESPONSE:
+                    association.wire.abort(UNEXPECTED_PDU, "an answer came that nobody asked for")
+                context = association.contexts[context_id]
+                service = services.get(request.field)
+                if service and context.as_scp and is_agreed(request.field, context.abstract_syntax):
+                    if self._is_permitted(association, context_id, request):
+                        service(association, context_id, request)
                 else:
                     association.skip_data_set()
                     association.send(context_id, request.response(_UNRECOGNISED_OPERATION))
         except AssociationEnded as ended:
             self._record_abort(association, store, ended)
 
+    def _is_permitted(self, association: Association, context_id: int, request: Command) -> bool:
+        """Looked at for each request, so that a right that is taken away ends with the request under way (DEV-5)."""
+        needed = rights_needed(request.field, association.contexts[context_id].abstract_syntax)
+        try:
+            if needed:
+                self._permit(association, needed)
+        except AnnalsError as error:
+            status, said = status_of(error)
+            _LOG.info("a request of %a was refused with %04X: %s", association.calling_ae_title, status, said)
+            # Before its data set is read: a peer that listens need not send it.
+            association.send(context_id, request.response(status, error_comment=said))
+            return False
+        return True
+
     def _record_abort(self, association: Association, store: StoreService, ended: AssociationEnded) -> None:
         _LOG.info("association %s of %a ended early: %s", association.id, association.calling_ae_title, ended)
         if not store.stored and not store.half_received:
             return
-        aborted = peer.AssociationAborted(
+        aborted = AssociationAborted(
             association.calling_ae_title,
             association.called_ae_title,
             store.stored,
@@ -61,7 +92,7 @@ class Server:
         )
         by = Actor("device", association.calling_ae_title, association.peer_address)
         try:
-            self._log.change(peer.KIND, association.calling_ae_title, peer.abort, aborted, by=by, cause=association.id)
+            self._log.change(KIND, association.id, abort, aborted, by=by, cause=association.id, new=True)
         except Unavailable as error:
             _LOG.error("the end of association %s was not recorded: %s", association.id, error)
 

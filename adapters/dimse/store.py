@@ -58,6 +58,8 @@ class StoreService:
         ):
             if fault := uid_fault(uid or ""):
                 raise Refused(Because.INVALID_UID, f"Affected {name} UID {fault}")
+        if request.affected_sop_class_uid != association.contexts[context_id].abstract_syntax:
+            raise Refused(Because.SOP_CLASS_NOT_SUPPORTED, "Affected SOP Class UID is not that of the context")
         return self._receiver.open(
             request.affected_sop_class_uid or "",
             request.affected_sop_instance_uid or "",
