@@ -1,0 +1,1 @@
+"""What the network knows of peers: names and addresses."""

@@ -1,0 +1,1 @@
+"""TLS: certificates read and made, private keys kept, contexts for both sides of a connection."""
