@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from domain.event import Actor, Event, Particulars, Recorded
 from domain.instance import Content
+from domain.quarantine import InstanceQuarantined
+from domain.rendering import Rendering
 
 
 class Log(Protocol):
@@ -60,6 +63,7 @@ class Header:
     """What was read from a data set on the way in: identity, index values, warnings.
 
     ``particulars`` and ``attributes`` are in the DICOM JSON Model, cleaned so that PostgreSQL and JSON take them.
+    ``pixel_fault`` is the one of the warnings that says that the pixel data is not as it is described (B08).
     """
 
     sop_class_uid: str
@@ -69,10 +73,75 @@ class Header:
     particulars: Mapping[str, Mapping[str, Any]]
     attributes: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    pixel_fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileBeginning:
+    """What the beginning of a Part 10 file tells: ``offset`` is where its data set begins, the identity is its own.
+
+    Of the file meta information only the Transfer Syntax UID is believed: many writers forget to renew the rest.
+    ``warnings`` tell what was wrong with what is not kept of the file.
+    """
+
+    offset: int
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    warnings: tuple[str, ...] = ()
+
+
+class FileBeginnings(Protocol):
+    """Reads the beginnings of Part 10 files."""
+
+    def __call__(self, beginning: bytes, *, is_all: bool) -> FileBeginning | None:
+        """None where more bytes are needed; ``is_all`` where no more will come. Raises Refused (C000)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedObject:
+    """An object made of metadata and bulk data: ``data_set`` gives its bytes once, and may raise Refused."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set: Iterable[bytes]
+
+
+class Composition(Protocol):
+    """The bulk data of one request, kept aside until it is closed, and the objects that are made with it."""
+
+    def begin_bulk(self, location: str, media_type: str, transfer_syntax_uid: str) -> None:
+        """A bulk data item begins. Raises Refused (C000)."""
+        ...
+
+    def write(self, data: bytes | memoryview) -> None:
+        """The next bytes of the item. Raises Refused (A700)."""
+        ...
+
+    def end_bulk(self) -> None:
+        """The item is whole; before, no object can name it."""
+        ...
+
+    def compose(self, attributes: Mapping[str, Any]) -> ComposedObject:
+        """An object of these attributes, in the DICOM JSON Model. Raises Refused (C000, C122)."""
+        ...
+
+    def unused(self) -> int:
+        """How many items no object has named."""
+        ...
+
+    def close(self) -> None:
+        """Throw the bulk data away; may be called twice."""
+        ...
 
 
 class Incoming(Protocol):
     """One object on its way in: a temp file in the storage that will keep it."""
+
+    quarantined: InstanceQuarantined | None
+    """Where the bytes are after :meth:`header` refused them, if they were kept aside."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes of the data set, hashed on the way."""
@@ -94,8 +163,11 @@ class Incoming(Protocol):
 class Files(Protocol):
     """The storages. Raises :class:`domain.errors.Refused` (A700) where nothing can be kept."""
 
-    def check_space(self) -> None:
-        """Raise A700 before any data is read when no storage can take an object (NET-8)."""
+    def check_space(self, size: int = 0, *, is_one: bool = True) -> None:
+        """Raise A700 before any data is read when no storage can take an object, of a size if it is known (NET-8).
+
+        ``size`` may also be that of several objects together: not ``is_one``.
+        """
         ...
 
     def receive(
@@ -108,10 +180,218 @@ class Files(Protocol):
         """A descriptor at the first byte of the data set, its length checked. Raises Refused or OSError."""
         ...
 
+    def is_there(self, content: Content) -> bool:
+        """Whether :meth:`open` would succeed, as far as can be told without opening."""
+        ...
+
+    def file_header(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+        """A Part 10 header for a data set that comes without its own (PS3.10 7.1)."""
+        ...
+
+
+class BulkValue(Protocol):
+    """One element's value: little endian, text in UTF-8 (PS3.18 8.7.3, F.2.2 note 4)."""
+
+    @property
+    def length(self) -> int | None:
+        """In bytes; None for encapsulated pixel data, which is no single value."""
+        ...
+
+    def pieces(self, start: int, length: int) -> Iterator[bytes]:
+        """A range of it, some at a time. Raises OSError, Refused (C000)."""
+        ...
+
+
+class DataSetModel(Protocol):
+    """Stored data sets in the DICOM JSON Model (PS3.18 Annex F)."""
+
+    def bulk_value(self, read: Callable[[int, int], bytes], content: Content, path: Sequence[str]) -> BulkValue | None:
+        """What a BulkDataURI of :meth:`json` leads to: tags as eight hex digits, item numbers from 1 between them.
+
+        None where there is no such value. Raises Refused (C000) where the data set is damaged.
+        """
+        ...
+
+    def json(self, read: Callable[[int, int], bytes], content: Content, location: str) -> bytes:
+        """One data set without its bulk data, which is named by URIs below ``location``; one line of UTF-8.
+
+        ``read(offset, length)`` gives bytes of the data set. Raises Refused (C000) where it is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A data set in an open file; whoever has it closes ``descriptor``."""
+
+    descriptor: int
+    offset: int
+    length: int
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of an open file, counted from its first one."""
+
+    offset: int
+    length: int
+
+
+class LocatedFrames(Protocol):
+    """Where the frames of an open object lie. ``tag`` is that of the element that holds them."""
+
+    count: int
+    tag: int
+
+    def frame(self, number: int) -> Sequence[Span | bytes]:
+        """The bytes of a frame, counted from 1, as they are stored. Raises Refused (A702)."""
+        ...
+
+    def whole(self) -> Sequence[Span]:
+        """All native pixel data without its padding, or the stream of a video. Raises Refused (A702)."""
+        ...
+
+
+FrameLocator = Callable[[Stored], LocatedFrames]
+"""Finds frames without reading pixels, in objects that are little endian and not deflated.
+
+Raises NotThere where there is no pixel data, Refused (A702) where its frames cannot be found."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """The samples of one frame: little endian, colour by pixel, RGB unless the colours are a palette's or unknown.
+
+    A sample has 8, 16 or 32 bits, signed or not; pixels of one bit come as bytes of 0 and 1.
+    """
+
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    bits_stored: int
+    is_signed: bool
+    photometric_interpretation: str
+    frames: int
+    samples: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an object is shown as, in an open file; whoever has it closes ``descriptor``.
+
+    ``notes`` tell what its reader should know.
+    """
+
+    media_type: str
+    descriptor: int
+    length: int
+    notes: tuple[str, ...] = ()
+
+
+class Codecs(Protocol):
+    """Transfer syntaxes. Pixels are decoded and encoded only in limited child processes.
+
+    All raise :class:`domain.errors.Refused` (A702) where the object is broken, too large or not one that the syntax
+    can hold, and :class:`domain.errors.Unavailable` where no child process can work now.
+    """
+
+    @property
+    def parallel(self) -> int:
+        """How many objects are worth being converted at a time."""
+        ...
+
+    def converted(self, stored: Stored, wanted: str) -> Stored:
+        """The object in another syntax, in a temp file. ``stored`` stays open."""
+        ...
+
+    def start(self, prepare: Callable[[], Stored]) -> Future[Stored]:
+        """Run ``prepare`` beside the caller, as many at a time as are worth it."""
+        ...
+
+    def encoded(self, stored: Stored, wanted: str, number: int) -> Stored:
+        """One frame, counted from 1, in another syntax, alone in a temp file; native ones are little endian."""
+        ...
+
+    def frame(self, stored: Stored, number: int) -> DecodedFrame:
+        """One frame, counted from 1. ``stored`` stays open."""
+        ...
+
+    def shown(self, stored: Stored, asked: Rendering) -> Shown:
+        """The object as a person sees it. ``stored`` stays open.
+
+        Raises NotThere where it has no such frame, NotAcceptable where it is shown in none of the media types,
+        InvalidInput where what is asked for does not fit it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """An object file as it lies there, by its own header; ``modified`` is in seconds since 1970.
+
+    Without ``content`` it is no Part 10 file that can be read.
+    """
+
+    path: str
+    sop_instance_uid: str
+    modified: float
+    content: Content | None
+
+
+class Upkeep(Protocol):
+    """The files of one storage, for work beside its daily use. Raises Refused (A700) while it is not there."""
+
+    name: str
+
+    def found(self) -> Iterator[FoundFile]:
+        """Every object file that is there."""
+        ...
+
+    def open(self, content: Content) -> int:
+        """A descriptor at the first byte of the data set. Raises OSError where the file cannot be read."""
+        ...
+
+    def fault_of(self, content: Content, read: Callable[[int], None] = ...) -> str:
+        """What is wrong with an object's file, read from the disk to its end; nothing where it is whole.
+
+        ``read`` is told of the bytes as they are read.
+        """
+        ...
+
+    def copy_in(self, source: int, content: Content) -> Content:
+        """Keep a copy of an opened object, durable, compared with its digest and read back. Raises OSError."""
+        ...
+
+    def remove(self, path: str, older_than: float, is_needed: Callable[[], bool] = ...) -> bool:
+        """Remove an object file, unless it was taken into use after ``older_than`` or is needed; whether it is gone."""
+        ...
+
+    def set_aside(self, path: str, older_than: float) -> str:
+        """Move an object file to the orphans, durable; its new path, or nothing where it was taken into use."""
+        ...
+
+    def bring_back(self, content: Content) -> bool:
+        """Give a missing object its file again, if it lies whole among the orphans; whether it has it now."""
+        ...
+
 
 class Failpoints(Protocol):
     """Named places where a test may stop, fail or kill the process; they cost nothing when off."""
 
     def __call__(self, name: str) -> None:
         """Pass the place called ``name``."""
+        ...
+
+
+class PrivateKeys(Protocol):
+    """The private keys of this server's own certificates, by the digest of their public half. Never in the log."""
+
+    def keep(self, public_key: str, pem: str) -> None:
+        """Keep a key; durable on return."""
+        ...
+
+    def forget(self, public_keys: Collection[str]) -> None:
+        """Forget keys."""
         ...

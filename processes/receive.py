@@ -6,15 +6,16 @@ The order is fixed: bytes under their final name and durable, then the fact, the
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from domain import instance
-from domain.errors import Because, Refused
+from domain import instance, quarantine
+from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor, Event, Particulars
 from domain.instance import DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
+from domain.quarantine import InstanceQuarantined
 from processes.ports import Failpoints, Files, Header, Incoming, Log
 
 _LOG = logging.getLogger("annals.receive")
@@ -24,9 +25,8 @@ _LOG = logging.getLogger("annals.receive")
 class Received:
     """What became of an instance: ``facts`` is empty when it was already stored with the same content."""
 
-    sop_instance_uid: str
+    header: Header
     facts: tuple[Event, ...]
-    warnings: tuple[str, ...] = ()
 
     @property
     def ignored(self) -> bool:
@@ -49,13 +49,29 @@ class Receiver:
         """Begin to receive; raises A700 before any data where nothing can be kept (NET-8)."""
         return self._files.receive(sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
 
-    def finish(self, incoming: Incoming, *, by: Actor, cause: str = "") -> Received:
+    def finish(
+        self,
+        incoming: Incoming,
+        *,
+        by: Actor,
+        cause: str = "",
+        study_instance_uid: str = "",
+        warnings: Sequence[str] = (),
+    ) -> Received:
         """Make a whole object part of the archive; after the return it survives power loss.
 
-        Raises :class:`Refused` (nothing is kept) and :class:`Unavailable` (nothing is acknowledged; the file may
-        stay as an orphan without a fact, which the reconciliation finds).
+        With ``study_instance_uid`` an object of another study is refused with A900. ``warnings`` are recorded before
+        those of the data set. Raises :class:`Refused` (nothing is kept) and :class:`Unavailable` (nothing is
+        acknowledged; the file may stay as an orphan without a fact, which the reconciliation finds).
         """
-        header = incoming.header()
+        try:
+            header = incoming.header()
+        except Refused:
+            if incoming.quarantined:
+                self._record_quarantine(incoming.quarantined, by, cause)
+            raise
+        if study_instance_uid not in ("", header.study_instance_uid):
+            raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, "the object is not of the study that the request names")
         content = incoming.keep()
         self._failpoint("receive.kept")
         particulars = self._log.particulars_for(header.particulars)
@@ -68,7 +84,7 @@ class Receiver:
             particulars=str(particulars.id),
             particulars_digest=particulars.digest,
             attributes=header.attributes,
-            warnings=header.warnings,
+            warnings=(*warnings, *header.warnings),
         )
         facts = self._log.change(
             instance.KIND,
@@ -90,7 +106,16 @@ class Receiver:
             self._refuse_contradiction(header, stored)
         if any(isinstance(fact, InstanceReplaced) for fact in facts):
             _LOG.info("replaced instance %s", header.sop_instance_uid)
-        return Received(header.sop_instance_uid, tuple(facts), header.warnings)
+        return Received(header, tuple(facts))
+
+    def _record_quarantine(self, quarantined: InstanceQuarantined, by: Actor, cause: str) -> None:
+        """The refusal stands whatever becomes of this fact: nothing was promised to the sender."""
+        try:
+            self._log.change(
+                quarantine.KIND, quarantined.path, quarantine.quarantine, quarantined, by=by, cause=cause, new=True
+            )
+        except Unavailable as error:
+            _LOG.error("%s of %s has no fact: %s", quarantined.path, quarantined.storage, error)
 
     def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
         return instance.store(known, stored, self._on_duplicate, self._same_patient(known, header))

@@ -1,21 +1,28 @@
-"""Retrieving: what a C-MOVE or C-GET asks for, and how its sub-operations are counted (PS3.4 C.4.2, C.4.3)."""
+"""Retrieving: what a C-MOVE, C-GET or WADO asks for (PS3.4 C.4.2, C.4.3; PS3.18 10.4), and how it is counted."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from domain import instance
 from domain.attributes import Level
-from domain.errors import Because, Refused
+from domain.errors import AnnalsError, Because, Refused
+from domain.event import Actor
 from domain.instance import Content
 from domain.limits import Limits
 from domain.matching import NEVER_MATCHED, QUERY_RETRIEVE_LEVEL, Key, query
+from processes.ports import Log
+from projections.catalogue.kept import kept_of
 from projections.catalogue.select import select
 from projections.engine import ReadModel
 
+_LOG = logging.getLogger("annals.retrieve")
 CONTEXTS_MAX = 128
 FAILED_UIDS_MAX = 5_000
+_COUNTER_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +77,21 @@ class Tally:
         return Ended.SUCCESS
 
 
-def in_associations(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    """Cut a retrieval so that each part needs at most 128 presentation contexts (PS3.8 9.3.2.2)."""
+def in_associations(wanted: Sequence[Wanted], preferred: str = "") -> Iterator[list[Wanted]]:
+    """Cut a retrieval so that each part needs at most 128 presentation contexts (PS3.8 9.3.2.2).
+
+    A context for each class in the syntax it is stored in, and in the destination's preferred one.
+    """
     part: list[Wanted] = []
     contexts: set[tuple[str, str]] = set()
-    for instance in wanted:
-        context = (instance.sop_class_uid, instance.content.transfer_syntax_uid)
-        if context not in contexts and len(contexts) == CONTEXTS_MAX:
+    for one in wanted:
+        needed = {(one.sop_class_uid, syntax) for syntax in (one.content.transfer_syntax_uid, preferred)}
+        needed.discard((one.sop_class_uid, ""))
+        if len(contexts | needed) > CONTEXTS_MAX:
             yield part
             part, contexts = [], set()
-        contexts.add(context)
-        part.append(instance)
+        contexts |= needed
+        part.append(one)
     if part:
         yield part
 
@@ -88,27 +99,63 @@ def in_associations(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
 class Retriever:
     """Selects what a retrieval asks for, from the catalogue, after it has caught up with the log."""
 
-    def __init__(self, catalogue: ReadModel, limits: Limits) -> None:
+    def __init__(self, catalogue: ReadModel, log: Log, limits: Limits) -> None:
         self._catalogue = catalogue
+        self._log = log
         self._limits = limits
+        self._countable = min(limits.sub_operations_max, _COUNTER_MAX)
 
-    def select(self, root: Level, keys: Mapping[str, Key]) -> list[Wanted]:
+    def select(self, root: Level, keys: Mapping[str, Key], *, relational: bool = False) -> list[Wanted]:
         """The instances under the unique keys. Raises Refused (A900 for keys, A701 for more than can be counted)."""
-        unique = unique_keys(root, keys, self._limits)
+        return self.under(unique_keys(root, keys, self._limits, relational=relational))
+
+    def under(self, unique: Mapping[Level, Sequence[str]]) -> list[Wanted]:
+        """The instances under these UIDs, in reading order. Raises Refused (A701 for more than can be counted)."""
         with self._catalogue.current() as connection:
-            rows = select(connection, unique, self._limits.sub_operations_max + 1)
-        if len(rows) > self._limits.sub_operations_max:
-            raise Refused(Because.CANNOT_COUNT_MATCHES, "more than 65535 instances: retrieve by series")
+            rows = select(connection, unique, self._countable + 1)
+        if len(rows) > self._countable:
+            raise Refused(Because.CANNOT_COUNT_MATCHES, f"more than {self._countable} instances: retrieve by series")
         return [
             Wanted(sop_class, sop_instance, series, study, Content(*content))
             for sop_class, sop_instance, series, study, *content in rows
         ]
 
+    def place_now(self, wanted: Wanted) -> Content | None:
+        """Where the same bytes are by now, if that is elsewhere: a storage may be moved while a retrieval goes on."""
+        with self._catalogue.current() as connection:
+            place = kept_of(connection, [wanted.sop_instance_uid]).get(wanted.sop_instance_uid)
+        content = wanted.content
+        is_same = place and (place.digest, place.transfer_syntax_uid) == (content.digest, content.transfer_syntax_uid)
+        return place if is_same and place != content else None
 
-def unique_keys(root: Level, keys: Mapping[str, Key], limits: Limits) -> dict[Level, tuple[str, ...]]:
-    """The unique keys of an identifier by level; only they select (PS3.4 C.4.2.2.1). Raises Refused (A900)."""
+    def note_unreadable(self, wanted: Wanted, error: Exception) -> None:
+        """Record that the stored bytes of an instance could not be read (F14). Never raises."""
+        fault = (getattr(error, "strerror", None) or str(error)).encode("ascii", "replace").decode()
+        _LOG.error("instance %s cannot be read: %s", wanted.sop_instance_uid, fault)
+        try:
+            self._log.change(
+                instance.KIND,
+                wanted.sop_instance_uid,
+                instance.find_unreadable,
+                fault,
+                wanted.content,
+                fold=instance.fold,
+                by=Actor("system", "retrieve"),
+            )
+        except AnnalsError as unrecorded:
+            _LOG.error("instance %s: that it is unreadable was not recorded: %s", wanted.sop_instance_uid, unrecorded)
+
+
+def unique_keys(
+    root: Level, keys: Mapping[str, Key], limits: Limits, *, relational: bool = False
+) -> dict[Level, tuple[str, ...]]:
+    """The unique keys of an identifier by level; only they select (PS3.4 C.4.2.2.1). Raises Refused (A900).
+
+    A ``relational`` retrieval may leave out those of upper levels, never that of its own (PS3.4 C.4.2.2.2).
+    """
     level_key = keys.get(QUERY_RETRIEVE_LEVEL)
-    asked = query(root, level_key.values[0] if level_key and level_key.values else "", keys, limits)
+    level_name = level_key.values[0] if level_key and level_key.values else ""
+    asked = query(root, level_name, keys, limits, relational=relational)
     unique = {level: level.unique_key for level in Level if level <= asked.level}
     if others := [
         tag for tag, key in asked.keys.items() if tag not in {*unique.values(), *NEVER_MATCHED} and key.values

@@ -1,0 +1,102 @@
+"""Objects made ready to be sent to one peer, conversions running ahead of the sending (TS-3, C3.9; PS3.18 8.7.8.2)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+
+from domain.errors import AnnalsError, Because, Refused
+from domain.instance import Content
+from processes.ports import Codecs, Files, Stored
+from processes.retrieve import Wanted
+
+_LOG = logging.getLogger("annals.outbox")
+
+Ready = Callable[[], Stored]
+"""The object in the syntax it goes in, its descriptor the caller's. Raises Refused, Unavailable or OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What makes objects ready for a peer. ``order`` names the syntaxes to try for an object, best first.
+
+    ``wait`` is how the result of a conversion is waited for, ``place_now`` says where the same bytes were moved to.
+    """
+
+    files: Files
+    codecs: Codecs
+    order: Callable[[Wanted], Sequence[str]]
+    wait: Callable[[Future[Stored]], Stored]
+    place_now: Callable[[Wanted], Content | None] = lambda _: None
+
+    def ready(self, wanted: Iterable[Wanted]) -> Generator[tuple[Wanted, Ready], None, None]:
+        """Each object with the way to have it. What was begun and is not taken is closed with the iterator."""
+        waiting: deque[tuple[Wanted, Ready, Future[Stored] | None]] = deque()
+        ahead = iter(wanted)
+        try:
+            while True:
+                for one in islice(ahead, self.codecs.parallel + 1 - len(waiting)):
+                    waiting.append((one, *self._begun(one)))
+                if not waiting:
+                    return
+                one, ready, _ = waiting.popleft()
+                yield one, ready
+        finally:
+            for _, _, begun in waiting:
+                if begun is not None:
+                    begun.cancel()
+                    begun.add_done_callback(close)
+
+    def _begun(self, one: Wanted) -> tuple[Ready, Future[Stored] | None]:
+        stored = one.content.transfer_syntax_uid
+        order = self.order(one)
+        if not order:
+            return lambda: _none_fits(stored), None
+        if order[0] == stored:
+            return lambda: self._open(one), None
+        begun = self.codecs.start(lambda: self._converted(one, order))
+        return lambda: self.wait(begun), begun
+
+    def _open(self, one: Wanted) -> Stored:
+        content = one.content
+        try:
+            descriptor = self.files.open(content)
+        except (FileNotFoundError, Refused):
+            moved = self.place_now(one)
+            if moved is None:
+                raise
+            content, descriptor = moved, self.files.open(moved)
+        return Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid)
+
+    def _converted(self, one: Wanted, order: Sequence[str]) -> Stored:
+        """The object in the first of the syntaxes that it can be had in."""
+        stored = self._open(one)
+        try:
+            for syntax in order:
+                if syntax == stored.transfer_syntax_uid:
+                    return Stored(os.dup(stored.descriptor), stored.offset, stored.length, syntax)
+                try:
+                    return self.codecs.converted(stored, syntax)
+                except (AnnalsError, OSError) as error:
+                    # That the temp folder is full is said once, where it is seen, and not for each object.
+                    is_full = isinstance(error, Refused) and error.because is Because.OUT_OF_RESOURCES
+                    level = logging.DEBUG if is_full else logging.WARNING
+                    _LOG.log(level, "instance %s cannot be had in %s: %s", one.sop_instance_uid, syntax, error)
+        finally:
+            os.close(stored.descriptor)
+        raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "it cannot be had in any syntax that the peer takes")
+
+
+def _none_fits(stored: str) -> Stored:
+    raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, f"the peer takes nothing that {stored} can be had in")
+
+
+def close(begun: Future[Stored]) -> None:
+    """Close the object that nobody waits for any more."""
+    if not begun.cancelled() and begun.exception() is None:
+        os.close(begun.result().descriptor)

@@ -1,0 +1,51 @@
+"""Rendering: stored objects as a person sees them, and which of them stand for a series or a study."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from domain.errors import Because, NotAcceptable, Refused
+from domain.instance import Content
+from domain.rendering import Rendering
+from processes.ports import Codecs, Files, Shown, Stored
+from processes.retrieve import Wanted
+from projections.catalogue.represent import representatives
+from projections.engine import ReadModel
+
+
+class Renderer:
+    """What cannot be shown fails alone: the codecs run in processes of their own (B13 to B16)."""
+
+    def __init__(self, catalogue: ReadModel, files: Files, codecs: Codecs) -> None:
+        self._catalogue = catalogue
+        self._files = files
+        self._codecs = codecs
+
+    def representing(self, study: str, series: str = "") -> Sequence[Wanted]:
+        """The images that can stand for a study or a series, the best first (PS3.18 10.4.1.1.4)."""
+        with self._catalogue.current() as connection:
+            rows = representatives(connection, study, series)
+        return [
+            Wanted(sop_class, sop_instance, series_uid, study_uid, Content(*content))
+            for sop_class, sop_instance, series_uid, study_uid, *content in rows
+        ]
+
+    def shown(self, wanted: Wanted, asked: Rendering) -> Shown:
+        """The object as it is asked for; the caller closes its descriptor.
+
+        Raises NotAcceptable where it cannot be shown, NotThere where it has no such frame, Unavailable or Refused
+        (A700) where its storage or a codec process is not to be had now, OSError where its file cannot be read.
+        """
+        content = wanted.content
+        descriptor = self._files.open(content)
+        try:
+            return self._codecs.shown(
+                Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid), asked
+            )
+        except Refused as refused:
+            if refused.because is Because.CANNOT_PERFORM_SUB_OPERATIONS:
+                raise NotAcceptable(f"the object cannot be shown: {refused}") from refused
+            raise
+        finally:
+            os.close(descriptor)
