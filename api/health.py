@@ -19,7 +19,7 @@ _LOG = logging.getLogger("annals.health")
 _REMEMBERED_SECONDS = 1.0
 
 
-def create_app(checks: Mapping[str, Check], version: str) -> FastAPI:
+def create_app(checks: Mapping[str, Check], version: str, is_stopping: Callable[[], bool]) -> FastAPI:
     """The health application. Each check runs at most once a second, however often it is asked."""
     app = FastAPI(title="Annals", version=version, docs_url=None, redoc_url=None, openapi_url=None)
     readiness = _Readiness(checks)
@@ -32,6 +32,8 @@ def create_app(checks: Mapping[str, Check], version: str) -> FastAPI:
     @app.get("/health/ready")
     def ready() -> JSONResponse:
         """Every part that a store needs answers; 503 and the reasons otherwise."""
+        if is_stopping():
+            return JSONResponse({"status": "stopping", "parts": {}}, 503)
         fine, parts = readiness.look()
         return JSONResponse({"status": "ready" if fine else "not ready", "parts": parts}, 200 if fine else 503)
 

@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): query, retrieve and store over HTTP."""

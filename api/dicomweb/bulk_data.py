@@ -1,0 +1,237 @@
+"""WADO-RS of bulk data (PS3.18 10.4.1.1.5, 10.4.3.3.5): what a BulkDataURI names, in ranges, or all there is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from api.dicomweb.frames import pixels_of
+from api.dicomweb.media_types import MULTIPART_RELATED, accepted
+from api.dicomweb.multipart import MultipartWriter
+from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.targets import found, url_of
+from api.file_stream import FileStream, in_stream_thread
+from api.origin import service_root
+from api.pieces import Incomplete, Piece
+from api.problems import HttpRefusal
+from api.ranges import Range, content_range, is_known, wanted_ranges
+from domain.device import Right
+from domain.errors import Because, Refused
+from domain.frame_media import OCTETS, SYNTAXES
+from domain.transcoding import EXPLICIT
+from processes.bulk_data import PlainValue, can_be_plain
+from processes.metadata import bulk_data_uris
+from processes.retrieve import Wanted
+
+_PATH = re.compile(r"[0-9A-F]{8}(/[1-9][0-9]{0,5}/[0-9A-F]{8}){0,63}\Z")
+_PIXEL_DATA = "7FE00010"
+_CONTENT: dict[str, Any] = {name: {} for name in (OCTETS, MULTIPART_RELATED, "multipart/byteranges", *SYNTAXES)}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bulk data", "content": _CONTENT},
+    206: {"description": "The ranges that were asked for, or what can be had", "content": _CONTENT},
+    304: {"description": "The asker has it"},
+    400: {"description": "The request has faults: all are named"},
+    403: {"description": "The asker may not retrieve"},
+    404: {"description": "There is no such bulk data"},
+    406: {"description": "No acceptable media type"},
+    416: {"description": "The value has no such ranges"},
+    503: {"description": "Come again"},
+}
+_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/bulkdata"
+_RESOURCES = ("/studies/{study_uid}/bulkdata", "/studies/{study_uid}/series/{series_uid}/bulkdata", _INSTANCE)
+_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+
+
+def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+    """The resources of Table 10.4.1-5, and those that BulkDataURIs name."""
+    router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
+
+    async def study_bulk_data(request: Request, study_uid: str) -> Response:
+        """Retrieve all bulk data of a study."""
+        return await in_stream_thread(_all, rooms, request, study_uid)
+
+    async def series_bulk_data(request: Request, study_uid: str, series_uid: str) -> Response:
+        """Retrieve all bulk data of a series."""
+        return await in_stream_thread(_all, rooms, request, study_uid, series_uid)
+
+    async def instance_bulk_data(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
+        """Retrieve all bulk data of an instance."""
+        return await in_stream_thread(_all, rooms, request, study_uid, series_uid, instance_uid)
+
+    async def bulk_data(request: Request, study_uid: str, series_uid: str, instance_uid: str, path: str) -> Response:
+        """Retrieve one value."""
+        return await in_stream_thread(_one, rooms, request, path, study_uid, series_uid, instance_uid)
+
+    endpoints: Sequence[Callable[..., Any]] = (study_bulk_data, series_bulk_data, instance_bulk_data, bulk_data)
+    for path, endpoint in zip((*_RESOURCES, _INSTANCE + "/{path:path}"), endpoints, strict=True):
+        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+    return router
+
+
+def _one(rooms: Rooms, request: Request, path: str, *uids: str) -> Response:
+    if not _PATH.match(path):
+        raise HttpRefusal(404, "there is no such bulk data")
+    (wanted,) = found(rooms, *uids)
+    if path == _PIXEL_DATA and (_wants_frames(request) or not can_be_plain(wanted)):
+        return pixels_of(rooms, request, wanted)
+    multipart = _wants_multipart(request)
+    # A value never changes under the digest of its object; the whole, its ranges and its parts are told apart.
+    etag = f'"{hashlib.sha256(f"{wanted.content.digest} {path} {multipart}".encode()).hexdigest()[:32]}"'
+    headers = {**_HEADERS, "ETag": etag, "Accept-Ranges": "bytes"}
+    if is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    opened = ExitStack()
+    try:
+        value = _opened(rooms, opened, wanted, path)
+        if value is None:
+            raise HttpRefusal(404, "there is no such bulk data")
+        ranges = wanted_ranges(request, value.length, etag, rooms.limits.ranges_max)
+        if ranges is not None and not ranges:
+            raise HttpRefusal(416, "the value has no such bytes", {"Content-Range": f"bytes */{value.length}"})
+        location = f"{url_of(service_root(request), wanted)}/bulkdata/{path}"
+        headers["Content-Location"] = location
+        if multipart:
+            return _sent(opened, *_in_parts(value, ranges, headers, location))
+        if ranges is not None and len(ranges) > 1:
+            return _sent(opened, *_byte_ranges(value, ranges, headers))
+        first, size = ranges[0] if ranges else (0, value.length)
+        if ranges:
+            headers["Content-Range"] = content_range((first, size), value.length)
+        headers |= {"Content-Type": OCTETS, "Content-Length": str(size)}
+        return _sent(opened, 206 if ranges else 200, headers, value.value.pieces(first, size))
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _opened(rooms: Rooms, opened: ExitStack, wanted: Wanted, path: str) -> PlainValue | None:
+    try:
+        return opened.enter_context(rooms.bulk_data.opened(wanted, path.split("/")))
+    except OSError as error:
+        rooms.retriever.note_unreadable(wanted, error)
+        raise HttpRefusal(500, "the stored bytes cannot be read; it was recorded") from error
+    except Refused as error:
+        if error.because is Because.CANNOT_PERFORM_SUB_OPERATIONS:
+            raise HttpRefusal(406, f"the pixel data can only be had as frames: {error}") from error
+        raise
+
+
+def _sent(opened: ExitStack, status: int, headers: Mapping[str, str], body: Iterator[bytes]) -> FileStream:
+    def pieces() -> Generator[Piece]:
+        with opened:
+            yield b""
+            yield from body
+
+    # Begun now: what has begun closes the file when it is closed, also where nobody asks for a byte of it.
+    begun = pieces()
+    next(begun)
+    return FileStream(begun, status, headers)
+
+
+def _in_parts(
+    value: PlainValue, ranges: Sequence[Range] | None, headers: Mapping[str, str], location: str
+) -> tuple[int, dict[str, str], Iterator[bytes]]:
+    """``multipart/related``: the value as its part, or a part for each range."""
+    writer = MultipartWriter()
+    parts = []
+    for one in ranges or [(0, value.length)]:
+        fields = {"Content-Type": OCTETS, "Content-Location": location, "Content-Length": str(one[1])}
+        if ranges:
+            fields["Content-Range"] = content_range(one, value.length)
+        parts.append((writer.begin(fields), one))
+    length = sum(len(begin) + size for begin, (_, size) in parts) + len(writer.end)
+    written = {"Content-Type": writer.content_type(OCTETS), "Content-Length": str(length)}
+    return 206 if ranges else 200, {**headers, **written}, _framed(value, parts, writer.end)
+
+
+def _byte_ranges(
+    value: PlainValue, ranges: Sequence[Range], headers: Mapping[str, str]
+) -> tuple[int, dict[str, str], Iterator[bytes]]:
+    """``multipart/byteranges`` (RFC 9110 14.6)."""
+    boundary = f"annals-{secrets.token_hex(16)}"
+    parts = [
+        (
+            f"\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n"
+            f"Content-Range: {content_range(one, value.length)}\r\n\r\n".encode("ascii"),
+            one,
+        )
+        for one in ranges
+    ]
+    end = f"\r\n--{boundary}--\r\n".encode("ascii")
+    length = sum(len(begin) + size for begin, (_, size) in parts) + len(end)
+    written = {"Content-Type": f"multipart/byteranges; boundary={boundary}", "Content-Length": str(length)}
+    return 206, {**headers, **written}, _framed(value, parts, end)
+
+
+def _framed(value: PlainValue, parts: Sequence[tuple[bytes, Range]], end: bytes) -> Iterator[bytes]:
+    for begin, (first, size) in parts:
+        yield begin
+        yield from value.value.pieces(first, size)
+    yield end
+
+
+def _all(rooms: Rooms, request: Request, *uids: str) -> Response:
+    """Each value as a part, with the URI that metadata gives it."""
+    if not _wants_multipart(request, only=True):
+        raise HttpRefusal(406, f'all bulk data is answered as {MULTIPART_RELATED}; type="{OCTETS}"')
+    wanted = found(rooms, *uids)
+    service = service_root(request)
+    fitting = [one for one in wanted if can_be_plain(one)]
+    missing = len(wanted) - len(fitting)
+    if not fitting:
+        raise HttpRefusal(406, "the pixel data can only be had as frames")
+    writer = MultipartWriter()
+    headers = {**_HEADERS, "Content-Type": writer.content_type(OCTETS)}
+    if missing:
+        headers["Warning"] = f"299 {service}: the pixel data of {missing} instances can only be had as frames"
+    return FileStream(_each(rooms, fitting, service, writer), 206 if missing else 200, headers)
+
+
+def _each(rooms: Rooms, wanted: Sequence[Wanted], service: str, writer: MultipartWriter) -> Generator[Piece]:
+    known = {one.sop_instance_uid: one for one in wanted}
+    told = 0
+    for lines in rooms.metadata.lines(wanted):
+        for line in lines:
+            told += 1
+            for uri in bulk_data_uris(orjson.loads(line)):
+                resource, _, path = uri.partition("/bulkdata/")
+                with ExitStack() as opened:
+                    value = _opened(rooms, opened, known[resource.rpartition("/")[2]], path)
+                    if value is None:
+                        raise Incomplete("a value that the metadata names is not there")
+                    fields = {"Content-Type": OCTETS, "Content-Location": f"{service}{uri}"}
+                    yield writer.begin({**fields, "Content-Length": str(value.length)})
+                    yield from value.value.pieces(0, value.length)
+    if told < len(wanted):
+        raise Incomplete(f"{len(wanted) - told} of {len(wanted)} instances could not be read")
+    yield writer.end
+
+
+def _wants_frames(request: Request) -> bool:
+    """Whether pixel data is wanted most as it is compressed, in a media type or transfer syntax of Table 8.7.3-5."""
+    for one in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept")):
+        name = one.part_type if one.name == MULTIPART_RELATED else one.name
+        if name.startswith(("image/", "video/")) or one.parameters.get("transfer-syntax", EXPLICIT) != EXPLICIT:
+            return True
+        if name in ("", "*/*", "application/*", OCTETS):
+            return False
+    return False
+
+
+def _wants_multipart(request: Request, *, only: bool = False) -> bool:
+    """Whether the answer is ``multipart/related``; a single part where both are equal (8.7.3.3). Raises 406."""
+    for one in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept")):
+        if one.covers(OCTETS) and not only:
+            return False
+        if one.covers(MULTIPART_RELATED) and one.part_type in ("", OCTETS, "*/*"):
+            return True
+    if only:
+        return False
+    raise HttpRefusal(406, f'bulk data is answered as {OCTETS} or {MULTIPART_RELATED}; type="{OCTETS}"')

@@ -1,0 +1,217 @@
+"""WADO-RS of pixel data (PS3.18 10.4.1.1.6, 10.4.3.3.6): of studies, series and instances, and their frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api.dicomweb.frame_parts import WHOLE, FramePart, FrameSource
+from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, accepted
+from api.dicomweb.multipart import MultipartWriter
+from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.targets import found, url_of
+from api.file_stream import FileStream, in_stream_thread
+from api.origin import service_root
+from api.pieces import Incomplete, Piece
+from api.problems import HttpRefusal
+from domain.device import Right
+from domain.errors import AnnalsError, Because, InvalidInput, NotThere, Refused
+from domain.frame_media import ANYTHING, OCTETS, SYNTAXES, frame_order
+from domain.transcoding import WEB_DEFAULT
+from processes.retrieve import Wanted
+
+_STUDY = "/studies/{study_uid}"
+_SERIES = _STUDY + "/series/{series_uid}"
+_INSTANCE = _SERIES + "/instances/{instance_uid}"
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The pixel data", "content": {name: {} for name in (MULTIPART_RELATED, OCTETS, *SYNTAXES)}},
+    206: {"description": "That of the instances of which it can be had", "content": {MULTIPART_RELATED: {}}},
+    400: {"description": "The request has faults: all are named"},
+    403: {"description": "The asker may not retrieve"},
+    404: {"description": "There is no such instance, or no pixel data"},
+    406: {"description": "No acceptable media type or transfer syntax"},
+    503: {"description": "Come again"},
+}
+_NOT_SO = "the frames cannot be had as they were asked for"
+_LOG = logging.getLogger("annals.http")
+_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+
+
+Form = tuple[bool, str, str, float]
+"""Whether a range of Accept asks for a single part, its media type and transfer syntax, its weight."""
+
+
+def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+    """The resources of Table 10.4.1-6."""
+    router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
+
+    async def study_pixel_data(request: Request, study_uid: str) -> Response:
+        """Retrieve all pixel data of a study."""
+        return await in_stream_thread(_of_all, rooms, request, study_uid)
+
+    async def series_pixel_data(request: Request, study_uid: str, series_uid: str) -> Response:
+        """Retrieve all pixel data of a series."""
+        return await in_stream_thread(_of_all, rooms, request, study_uid, series_uid)
+
+    async def pixel_data(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
+        """Retrieve all pixel data of an instance."""
+        return await in_stream_thread(_of_one, rooms, request, study_uid, series_uid, instance_uid)
+
+    async def frames(request: Request, study_uid: str, series_uid: str, instance_uid: str, frames: str) -> Response:
+        """Retrieve frames by number, from 1 on."""
+        numbers = frame_numbers(frames, rooms.limits.frames_a_request_max)
+        return await in_stream_thread(_of_one, rooms, request, study_uid, series_uid, instance_uid, asked=numbers)
+
+    endpoints: Sequence[tuple[str, Callable[..., Any]]] = (
+        (f"{_STUDY}/pixeldata", study_pixel_data),
+        (f"{_SERIES}/pixeldata", series_pixel_data),
+        (f"{_INSTANCE}/pixeldata", pixel_data),
+        (f"{_INSTANCE}/frames/{{frames}}", frames),
+    )
+    for path, endpoint in endpoints:
+        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+    return router
+
+
+def frame_numbers(text: str, maximum: int) -> list[int]:
+    """The numbers of a frame list (10.4.1.1.5): positive, each once. Raises InvalidInput."""
+    parts = text.split(",", maximum)
+    if len(parts) > maximum:
+        raise InvalidInput([f"frames: more than frames_a_request_max ({maximum})"])
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 and int(part) for part in parts):
+        raise InvalidInput(["frames: is not a list of numbers from 1 on, separated by commas"])
+    numbers = [int(part) for part in parts]
+    if len(set(numbers)) != len(numbers):
+        raise InvalidInput(["frames: names a frame twice"])
+    return numbers
+
+
+def pixels_of(rooms: Rooms, request: Request, wanted: Wanted, asked: Sequence[int] = ()) -> Response:
+    """The frames of an instance, all where none is named, as they are acceptable. Raises 400, 404, 406."""
+    source = FrameSource(rooms, wanted)
+    try:
+        if asked and max(asked) > source.count:
+            raise InvalidInput([f"frames: the instance has {source.count}"])
+        is_single, first, rest = _chosen(source, _forms(request), asked)
+    except BaseException:
+        source.close()
+        raise
+    url = url_of(service_root(request), wanted)
+    parts = chain((first,), rest)
+    if is_single:
+        return FileStream((piece for part in parts for piece in part.pieces), headers=_HEADERS | _fields(url, first))
+    writer = MultipartWriter()
+    headers = _HEADERS | {"Content-Type": writer.content_type(first.media_type)}
+    return FileStream(_body(writer, ((url, part) for part in parts)), headers=headers)
+
+
+def _of_one(rooms: Rooms, request: Request, *uids: str, asked: Sequence[int] = ()) -> Response:
+    (wanted,) = found(rooms, *uids)
+    return pixels_of(rooms, request, wanted, asked)
+
+
+def _of_all(rooms: Rooms, request: Request, *uids: str) -> Response:
+    """That of each instance that has any; what cannot be had as it is asked for is left out and told of."""
+    wanted = found(rooms, *uids)
+    service = service_root(request)
+    forms = [form for form in _forms(request) if not form[0]]
+    asked = [form[1:] for form in forms]
+    fitting = [one for one in wanted if frame_order(one.content.transfer_syntax_uid, asked)]
+    failures: list[Exception] = []
+    parts = _of_each(rooms, fitting, forms, service, failures)
+    first = next(parts, None)
+    missing = len(wanted) - len(fitting) + len(failures)
+    if first is None:
+        if failures:
+            raise failures[-1]
+        raise HttpRefusal(406, _NOT_SO) if missing else HttpRefusal(404, "there is no pixel data")
+
+    def whole() -> Generator[tuple[str, FramePart]]:
+        known = len(failures)
+        with closing(parts):
+            yield first
+            yield from parts
+        if failed := len(failures) - known:
+            raise Incomplete(f"the pixel data of {failed} instances could not be had")
+
+    writer = MultipartWriter()
+    headers = _HEADERS | {"Content-Type": writer.content_type(first[1].media_type)}
+    if missing:
+        headers["Warning"] = f"299 {service}: the pixel data of {missing} instances cannot be had, or not as asked for"
+    return FileStream(_body(writer, whole()), 206 if missing else 200, headers)
+
+
+def _of_each(
+    rooms: Rooms, wanted: Sequence[Wanted], forms: Sequence[Form], service: str, failures: list[Exception]
+) -> Generator[tuple[str, FramePart]]:
+    for one in wanted:
+        source: FrameSource | None = None
+        try:
+            source = FrameSource(rooms, one)
+            _, first, rest = _chosen(source, forms, ())
+            for part in chain((first,), rest):
+                yield url_of(service, one), part
+        except NotThere:
+            continue
+        except (AnnalsError, OSError) as error:
+            _LOG.warning("pixel data of instance %s cannot be sent: %s", one.sop_instance_uid, error)
+            failures.append(error)
+        finally:
+            if source is not None:
+                source.close()
+
+
+def _body(writer: MultipartWriter, parts: Iterable[tuple[str, FramePart]]) -> Generator[Piece]:
+    for url, part in parts:
+        yield writer.begin(_fields(url, part))
+        yield from part.pieces
+    yield writer.end
+
+
+def _forms(request: Request) -> list[Form]:
+    return [_form(one) for one in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"))]
+
+
+def _form(wanted: MediaType) -> Form:
+    syntax = wanted.parameters.get("transfer-syntax") or WEB_DEFAULT
+    if wanted.covers(MULTIPART_RELATED):
+        return False, wanted.part_type.removeprefix("*/*") or ANYTHING, syntax, wanted.q
+    return True, OCTETS if wanted.covers(OCTETS) else wanted.name, syntax, wanted.q
+
+
+def _chosen(
+    source: FrameSource, forms: Sequence[Form], asked: Sequence[int]
+) -> tuple[bool, FramePart, Generator[FramePart]]:
+    """The most wanted form, its first part, so that what cannot be had is known at once, and the others."""
+    why: Exception | str = "none is supported"
+    for is_single in dict.fromkeys(single for single, *_ in forms):
+        these = [(media, syntax, weight) for single, media, syntax, weight in forms if single == is_single]
+        for frames in frame_order(source.syntax, these):
+            is_one = source.is_one and frames[1] == source.syntax
+            numbers = asked or ([WHOLE] if is_one else range(1, source.count + 1))
+            if is_single and len(numbers) > 1:
+                why = "several frames are no single part"
+                continue
+            parts = source.parts(frames, numbers)
+            try:
+                first = next(parts)
+                source.leave_to_parts()
+                return is_single, first, parts
+            except Refused as refused:
+                if refused.because is not Because.CANNOT_PERFORM_SUB_OPERATIONS:
+                    raise
+                why = refused
+    raise HttpRefusal(406, f"{_NOT_SO}: {why}")
+
+
+def _fields(url: str, part: FramePart) -> dict[str, str]:
+    return {
+        "Content-Type": f"{part.media_type}; transfer-syntax={part.transfer_syntax_uid}",
+        "Content-Length": str(part.length),
+        "Content-Location": f"{url}/{part.resource}",
+    }

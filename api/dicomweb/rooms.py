@@ -1,0 +1,53 @@
+"""What the DICOMweb routes need: the rooms of the archive, and who may enter them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Depends, Request
+
+from domain.device import Right
+from domain.event import Actor
+from domain.limits import Limits
+from processes.bulk_data import BulkData
+from processes.find import Finder
+from processes.metadata import SeriesMetadata
+from processes.ports import Codecs, Composition, FileBeginnings, Files, FrameLocator
+from processes.receive import Receiver
+from processes.render import Renderer
+from processes.retrieve import Retriever
+from processes.thumbnails import Thumbnails
+
+Authorise = Callable[[Request, Right], Actor]
+"""Who asks, if that right is theirs. Raises Refused (NOT_AUTHORISED). DICOMweb's own port asks the device's address,
+the console its session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms behind the routes, each shared with a DIMSE service."""
+
+    finder: Finder
+    retriever: Retriever
+    receiver: Receiver
+    files: Files
+    file_beginnings: FileBeginnings
+    compose: Callable[[], Composition]
+    codecs: Codecs
+    locate_frames: FrameLocator
+    renderer: Renderer
+    thumbnails: Thumbnails
+    metadata: SeriesMetadata
+    bulk_data: BulkData
+    limits: Limits
+
+
+def allowed(authorise: Authorise, right: Right) -> Any:
+    """A dependency of routes: the :class:`Actor`, once the right is sure (``by: Actor = allowed(...)``)."""
+
+    def ask(request: Request) -> Actor:
+        return authorise(request, right)
+
+    return Depends(ask)
