@@ -1,6 +1,9 @@
 """``python -m annals``."""
 
-from annals.cli import main
+from annals import collector
+
+with collector.imports():
+    from annals.cli import main
 
 if __name__ == "__main__":
     main()

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from annals import __version__, commands, settings
+from annals import (
+    __version__,
+    admission_commands,
+    certificate_commands,
+    commands,
+    derived_commands,
+    device_checks,
+    device_commands,
+    storage_commands,
+    storage_upkeep,
+)
 from annals.importing.command import import_command
+from annals.options import Cfg, Data, settings_of
 from domain.errors import AnnalsError, InvalidInput
 
-app = typer.Typer(name="annals", help="Annals, an event-sourced PACS.", no_args_is_help=True, add_completion=False)
-device = typer.Typer(help="DICOM devices: the destinations of C-MOVE.", no_args_is_help=True)
-app.add_typer(device, name="device")
-
-Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", envvar="ANNALS_DATA")]
-Cfg = Annotated[Path | None, typer.Option("--cfg", help="A TOML file with settings.", envvar="ANNALS_CFG")]
+app = typer.Typer(
+    name="annals",
+    help="Annals, an event-sourced PACS.",
+    no_args_is_help=True,
+    add_completion=False,
+    # They show local variables, passwords and patients among them.
+    pretty_exceptions_enable=False,
+)
+app.add_typer(device_commands.app, name="device")
+app.add_typer(storage_commands.app, name="storage")
+for upkeep in (storage_upkeep.move, storage_upkeep.scrub, storage_upkeep.reconcile):
+    storage_commands.app.command()(upkeep)
+device_commands.app.command("echo")(device_checks.echo)
+device_commands.app.command("rejections")(device_checks.rejections)
+app.add_typer(certificate_commands.app, name="certificate")
+device_commands.app.command("accept-any")(admission_commands.accept_any)
+app.add_typer(derived_commands.app, name="derived")
+device_commands.app.command("tls")(certificate_commands.device_tls)
 
 
 @app.callback(invoke_without_command=True)
@@ -34,38 +56,13 @@ def _version(
 def serve(
     data: Data = None,
     cfg: Cfg = None,
-    role: Annotated[str, typer.Option(help="Run one role only: dimse, reader or web.")] = "",
+    role: Annotated[str, typer.Option(help="Run one role only: dicomweb, dimse, reader, web or worker.")] = "",
 ) -> None:
     """Run the archive in the foreground."""
     # Only here: what serving needs takes a second to import, which every other command would wait for.
     from annals import serving
 
-    raise typer.Exit(serving.serve(_settings(cfg, data), role, cfg))
-
-
-@device.command("add")
-def device_add(
-    ae_title: str,
-    host: str,
-    port: int,
-    description: Annotated[str, typer.Option(help="At most 128 characters.")] = "",
-    data: Data = None,
-    cfg: Cfg = None,
-) -> None:
-    """Make a device known, or change its address."""
-    commands.add_device(_settings(cfg, data), ae_title, host, port, description)
-
-
-@device.command("list")
-def device_list(data: Data = None, cfg: Cfg = None) -> None:
-    """Print the known devices."""
-    commands.list_devices(_settings(cfg, data))
-
-
-@device.command("remove")
-def device_remove(ae_title: str, data: Data = None, cfg: Cfg = None) -> None:
-    """Forget a device."""
-    commands.remove_device(_settings(cfg, data), ae_title)
+    raise typer.Exit(serving.serve(settings_of(cfg, data), role, cfg))
 
 
 @app.command()
@@ -77,29 +74,22 @@ def events(
     cfg: Cfg = None,
 ) -> None:
     """Print the log."""
-    commands.print_events(_settings(cfg, data), after, follow, stream)
+    commands.print_events(settings_of(cfg, data), after, follow, stream)
 
 
 @app.command()
 def explain(uid: str, data: Data = None, cfg: Cfg = None) -> None:
     """Print the life of a study, series or instance."""
-    raise typer.Exit(commands.explain(_settings(cfg, data), uid))
+    raise typer.Exit(commands.explain(settings_of(cfg, data), uid))
 
 
 @app.command()
 def rebuild(name: str, data: Data = None, cfg: Cfg = None) -> None:
     """Rebuild a read model beside the serving one, then switch."""
-    commands.rebuild(_settings(cfg, data), name)
+    commands.rebuild(settings_of(cfg, data), name)
 
 
 app.command("import")(import_command)
-
-
-def _settings(cfg: Path | None, data: Path | None) -> settings.Settings:
-    loaded, warnings = settings.load(cfg, os.environ, data=data)
-    for warning in warnings:
-        typer.echo(f"annals: warning: {warning}", err=True)
-    return loaded
 
 
 def main() -> None:
@@ -109,12 +99,15 @@ def main() -> None:
 
 def import_main() -> None:
     """The entry point ``dcm_import``."""
-    command = typer.Typer(add_completion=False)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command()(import_command)
     _run(command, "dcm_import")
 
 
 def _run(command: typer.Typer, name: str) -> None:
+    if not __debug__:
+        typer.echo(f"{name}: Python is run without its assertions, take away -O or PYTHONOPTIMIZE", err=True)
+        sys.exit(2)
     try:
         command(prog_name=name)
     except InvalidInput as error:

@@ -69,6 +69,11 @@ def _association(cause: str) -> str:
 
 
 def _short(content: dict[str, Any]) -> str:
+    if "fingerprint" in content:
+        return (
+            f"{content['subject']} by {content['issuer']} until {content['not_after'][:10]} "
+            f"(SHA-256 {content['fingerprint']})"
+        )
     if "digest" in content:
         return f"{content['size']} bytes in {content['storage']}:{content['path']} ({content['transfer_syntax_uid']})"
     return str(content)

@@ -1,19 +1,20 @@
-"""The server's log lines: one JSON object a line, control characters escaped by JSON itself."""
+"""The server's log lines: one JSON object a line, in ASCII: controls, separators and broken text stay escaped in it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
-
-import orjson
 
 
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON; a newline in a message stays escaped inside it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without a stack trace's patient data: only the exception's type and our own frames."""
+        """One line. Of an exception its type and its frames: a message may hold what was sent, or what is stored."""
         line: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -22,8 +23,20 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+            line["exception"] = "Traceback: " + "; after ".join(_told(record.exc_info[1]))
+        return json.dumps(line, separators=(",", ":"))
+
+
+def _told(error: BaseException | None) -> Iterator[str]:
+    """An exception and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        frames = (
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        )
+        yield f"{type(error).__module__}.{type(error).__qualname__} at {' > '.join(frames)}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def start(level: str) -> None:

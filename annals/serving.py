@@ -2,53 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from adapters.dimse.listener import open_listening_socket
 from annals import compose, log_lines, roles
+from annals.listening import bound
 from annals.settings import Settings
 from annals.supervisor import LIFELINE_VARIABLE, Role, Supervisor
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import AnnalsError, InvalidInput
+from domain.event import Actor
 
-_BIND_SECONDS = 10.0
+_LOG = logging.getLogger("annals.serving")
+_SOFTWARE = 70
+"""The exit code of sysexits.h for what should not happen."""
 
 
 def serve(settings: Settings, role: str, cfg: Path | None) -> int:
-    """Run the whole archive, or one role of it."""
+    """Run the whole archive, or one role of it; the exit code."""
     log_lines.start(settings.log.level)
-    if role and role not in roles.ROLES:
-        raise InvalidInput([f"--role: {role!a} is not one of {', '.join(roles.ROLES)}"])
-    if role:
-        _serve_role(settings, role)
-        return 0
+    if role and role not in roles.NAMES:
+        raise InvalidInput([f"--role: {role!a} is not one of {', '.join(roles.NAMES)}"])
+    try:
+        if role:
+            _serve_role(settings, role)
+            return 0
+        return _serve_all(settings, cfg)
+    except AnnalsError:
+        raise
+    except Exception:  # noqa: BLE001 - said in one line as all else, and the supervisor starts the role again
+        _LOG.exception("%s ended by an error that nobody foresaw: please report it", role or "the archive")
+        return _SOFTWARE
+
+
+def _serve_all(settings: Settings, cfg: Path | None) -> int:
     settings.data.mkdir(parents=True, exist_ok=True)
     server = compose.embedded(settings)
     dsn = settings.database.dsn
     if server:
         server.start()
         dsn = server.dsn()
-    sockets: list[socket.socket] = []
+    sockets: dict[str, socket.socket] = {}
     try:
         compose.prepare_database(dsn)
         with compose.archive(settings, dsn, connections=2, patient=True) as archive:
+            archive.make_first_storage()
             for one in archive.readers():
                 one.prepare()
-        for host, port in (
-            (settings.dimse.host, settings.dimse.store_port),
-            (settings.http.host, settings.http.port),
-        ):
-            sockets.append(_bound(host, port))
+            archive.prepare_derived()
+            archive.make_demo_certificates(Actor("system", "first start"))
+        for name, host, port in _listeners(settings):
+            sockets[name] = bound(host, port)
         return Supervisor(
-            _roles(settings, cfg, *sockets),
+            _roles(settings, cfg, sockets),
             {**os.environ, "ANNALS_DATABASE__DSN": dsn},
             settings.as_limits().drain_timeout_seconds,
-            server.check if server else lambda: None,
+            server.check if server else lambda _is_stopping: None,
         ).run()
     finally:
-        for listening in sockets:
+        for listening in sockets.values():
             listening.close()
         if server:
             server.stop()
@@ -62,27 +76,30 @@ def _serve_role(settings: Settings, role: str) -> None:
         roles.run(role, settings, dsn)
 
 
-def _roles(settings: Settings, cfg: Path | None, dimse: socket.socket, http: socket.socket) -> list[Role]:
+def _listeners(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    for name, port in settings.dimse_ports.items():
+        yield name, settings.dimse.host, port
+    yield "http", settings.http.host, settings.http.port
+    if settings.dicomweb.enabled:
+        yield "dicomweb", settings.dicomweb.host, settings.dicomweb.port
+
+
+def _roles(settings: Settings, cfg: Path | None, sockets: Mapping[str, socket.socket]) -> list[Role]:
     common = ("serve", "--data", str(settings.data), *(("--cfg", str(cfg)) if cfg else ()), "--role")
+    descriptors = {name: {name: listening.fileno()} for name, listening in sockets.items()}
+    dimse = {name: sockets[name].fileno() for name in settings.dimse_ports}
     receivers = [
-        Role(f"dimse {number}", (*common, "dimse"), dimse.fileno()) for number in range(1, settings.dimse_processes + 1)
+        Role(f"dimse {number}", (*common, "dimse"), dimse) for number in range(1, settings.dimse_processes + 1)
+    ]
+    web = [
+        Role(f"dicomweb {number}", (*common, "dicomweb"), descriptors["dicomweb"])
+        for number in range(1, settings.dicomweb_processes + 1)
+        if "dicomweb" in descriptors
     ]
     return [
         Role("reader", (*common, "reader"), drain_order=1),
         *receivers,
-        Role("web", (*common, "web"), http.fileno()),
+        Role("web", (*common, "web"), descriptors["http"]),
+        *web,
+        *([Role("worker", (*common, "worker"), drain_order=0)] if settings.worker.enabled else []),
     ]
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket; a predecessor that was killed may need a moment to let go of the port."""
-    deadline = time.monotonic() + _BIND_SECONDS
-    while True:
-        try:
-            return open_listening_socket(host, port)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"port {port} cannot be listened on ({error.strerror}): free it, or set another"
-                ) from None
-            time.sleep(0.1)

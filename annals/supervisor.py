@@ -13,14 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.errors import AnnalsError
 
 _LOG = logging.getLogger("annals.supervisor")
 LIFELINE_VARIABLE = "ANNALS_LIFELINE"
-SOCKET_VARIABLE = "ANNALS_LISTENING_SOCKET"
+SOCKETS_VARIABLE = "ANNALS_LISTENING_SOCKETS"
 _BACKOFF_FIRST_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 5.0
 _HEALTHY_AFTER_SECONDS = 30.0
@@ -28,11 +28,11 @@ _HEALTHY_AFTER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One kind of child process: its arguments after ``annals``, and the listening socket it inherits."""
+    """One kind of child process: its arguments after ``annals``, and the listening sockets it inherits, by name."""
 
     name: str
     arguments: tuple[str, ...]
-    socket: int | None = None
+    sockets: Mapping[str, int] = field(default_factory=dict)
     drain_order: int = 0
 
 
@@ -49,13 +49,13 @@ class _Child:
 class Supervisor:
     """Keeps the children running until it is asked to stop.
 
-    ``tend`` is called about once a second (it looks after the embedded database).
+    ``tend`` is called about once a second (it looks after the embedded database) with the question whether all stops.
     """
 
     roles: Sequence[Role]
     environment: dict[str, str]
     drain_timeout_seconds: float
-    tend: Callable[[], None]
+    tend: Callable[[Callable[[], bool]], None]
     _children: list[_Child] = field(default_factory=list)
     _stopping: bool = False
     _trouble: str = ""
@@ -66,8 +66,10 @@ class Supervisor:
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
-        previous = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _noted)
+        # Stays after the run: asked again to stop, the caller still ends what it has begun, the database first.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        previous = signal.signal(signal.SIGCHLD, _noted)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._children = [_Child(role) for role in self.roles]
         try:
@@ -79,8 +81,7 @@ class Supervisor:
             return self._drain()
         finally:
             signal.set_wakeup_fd(-1)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGCHLD, previous)
             for child in self._children:
                 if child.process and child.process.poll() is None:
                     child.process.kill()
@@ -91,7 +92,7 @@ class Supervisor:
     def _tend(self) -> None:
         """What cannot be mended now is tried again in the next round; its reason is logged once while it lasts."""
         try:
-            self.tend()
+            self.tend(lambda: self._stopping)
         except (AnnalsError, OSError) as error:
             if str(error) != self._trouble:
                 _LOG.error("%s", error)
@@ -125,14 +126,14 @@ class Supervisor:
                 child.started = now
 
     def _start(self, role: Role, lifeline: int) -> subprocess.Popen[bytes]:
-        inherited = [lifeline] + ([role.socket] if role.socket is not None else [])
-        environment = self.environment | {LIFELINE_VARIABLE: str(lifeline)}
-        if role.socket is not None:
-            environment[SOCKET_VARIABLE] = str(role.socket)
+        environment = self.environment | {
+            LIFELINE_VARIABLE: str(lifeline),
+            SOCKETS_VARIABLE: " ".join(f"{name}:{descriptor}" for name, descriptor in role.sockets.items()),
+        }
         return subprocess.Popen(
             [sys.executable, "-m", "annals", *role.arguments],
             env=environment,
-            pass_fds=inherited,
+            pass_fds=[lifeline, *role.sockets.values()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

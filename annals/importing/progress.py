@@ -31,17 +31,19 @@ class Progress:
         self._began = time.monotonic()
         self._next_line = self._began + _LINE_EVERY_SECONDS
         self._files = 0
+        self._sent = 0
         self._bytes = 0
         self._total: int | None = None
         self._bar = RichProgress(
             TextColumn("{task.fields[files]}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             FileSizeColumn(),
             TransferSpeedColumn(),
             TextColumn("{task.fields[rate]}"),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
+            expand=True,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=None, files="0 files", rate="")
@@ -54,12 +56,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def done(self, size: int) -> None:
-        """One file of so many bytes is dealt with."""
+    def done(self, size: int, *, sent: bool) -> None:
+        """One file of so many bytes is dealt with; the rate is of those that were sent."""
         self._files += 1
         self._bytes += size
+        self._sent += sent
         seconds = max(time.monotonic() - self._began, 0.001)
-        rate = f"{self._files / seconds:.0f} files/s"
+        rate = f"{self._sent / seconds:.0f} files/s"
         files = f"{self._files} of {self._total} files" if self._total is not None else f"{self._files} files"
         self._bar.update(self._task, completed=self._bytes, files=files, rate=rate)
         if not self._console.is_terminal and time.monotonic() > self._next_line:

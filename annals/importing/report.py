@@ -21,7 +21,7 @@ class Report:
         """Write one line, at once: an import may be ended at any time. Raises OSError."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8", buffering=1)
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._file.write(f"{shown(path)}\t{escaped(reason)}\n")
         self.lines += 1
 

@@ -20,7 +20,7 @@ from annals.importing.send import Sender, Server, Unreachable
 from annals.importing.walk import Found, walk
 from domain.limits import Limits
 
-_INTERRUPTED, _UNREACHABLE = 130, 3
+_FAILED, _UNREACHABLE, _INTERRUPTED = 1, 3, 130
 _AHEAD = 32
 
 
@@ -37,7 +37,7 @@ class Tally:
     @property
     def exit_code(self) -> int:
         """0: the server has every object that was found; 1: not all."""
-        return 1 if self.unreadable or self.not_sent else 0
+        return _FAILED if self.unreadable or self.not_sent else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +84,22 @@ class Import:
             self.progress.say(one.found.path, f"not sent: {reason}")
         else:
             self.tally.sent += 1
-            self.journal.add(one.found)
-        self.progress.done(one.found.size)
+            self.journal.add(one.found, one.file.sop_instance_uid)
+        self.progress.done(one.found.size, sent=not reason)
 
     def _readable(self, root: bytes) -> Iterator[_Ready]:
         for one in walk(root):
             if not isinstance(one, Found):
                 self._pass_over(one.path, one.reason, failed=one.failed)
-            elif self.journal.has(one):
-                self.tally.sent_before += 1
-                self.progress.done(one.size)
-            elif ready := self._read(one):
+                continue
+            ready = self._read(one)
+            if ready and not self.journal.has(one, ready.file.sop_instance_uid):
                 yield ready
-            else:
-                self.progress.done(one.size)
+                continue
+            if ready:
+                os.close(ready.descriptor)
+                self.tally.sent_before += 1
+            self.progress.done(one.size, sent=False)
 
     def _read(self, found: Found) -> _Ready | None:
         try:
@@ -126,15 +128,14 @@ class Import:
         self.progress.say(path, reason)
 
 
-def import_folder(server: tuple[str, int, str, str], root: bytes, journal_path: Path, reports: Path) -> int:
-    """Import a folder into ``server`` (host, port, called and calling AE title), with a bar; the exit code."""
+def import_folder(server: Server, root: bytes, journal: Journal, reports: Path) -> int:
+    """Import a folder, with a bar; the exit code. Closes ``journal``."""
     console = Console(stderr=True)
     limits = Limits()
     stamp = time.strftime("%Y%m%d-%H%M%S")
     unreadable = Report(reports / f"annals-import-{stamp}-unreadable.txt")
     not_sent = Report(reports / f"annals-import-{stamp}-not-sent.txt")
-    journal = Journal(journal_path)
-    sender = Sender(Server(*server), limits)
+    sender = Sender(server, limits)
     tally = Tally()
     code = _UNREACHABLE
     try:
@@ -143,22 +144,24 @@ def import_folder(server: tuple[str, int, str, str], root: bytes, journal_path: 
         code = tally.exit_code
     except KeyboardInterrupt:
         code = _INTERRUPTED
-        typer.echo("annals: interrupted; run the same command again to go on", err=True)
+        sender.abort()
+        typer.echo("interrupted: run the same command again to go on", err=True)
     except Unreachable as error:
-        typer.echo(f"annals: {error}: run the same command again to go on when it answers", err=True)
+        typer.echo(f"{error}: run the same command again to go on when it answers", err=True)
+    except OSError as error:
+        code = _FAILED
+        typer.echo(f"a report or the journal cannot be written: {error.strerror}; run the same command again", err=True)
     finally:
         sender.close()
         journal.close()
         unreadable.close()
         not_sent.close()
-    if code == 0:
-        journal.forget()
     _tell(tally, unreadable, not_sent)
     return code
 
 
 def _tell(tally: Tally, unreadable: Report, not_sent: Report) -> None:
-    before = f", {tally.sent_before} by an earlier run" if tally.sent_before else ""
+    before = f", {tally.sent_before} by an earlier run (--again sends them again)" if tally.sent_before else ""
     typer.echo(f"sent: {tally.sent}{before}")
     if unreadable.lines:
         over = f", {tally.passed_over} passed over" if tally.passed_over else ""

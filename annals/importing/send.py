@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Server:
     port: int
     called_ae_title: str
     calling_ae_title: str
+    tls: ssl.SSLContext | None = None
 
 
 class Sender:
@@ -61,12 +63,20 @@ class Sender:
             except AssociationEnded as ended:
                 said = str(ended)
                 self._association = None
+            except OSError as error:
+                return f"cannot be read: {error.strerror}"
         return f"the association ended twice: {said}"
 
     def close(self) -> None:
         """Release the association."""
         if self._association:
             self._association.release()
+            self._association = None
+
+    def abort(self) -> None:
+        """Abort the association: it may be in the middle of a message."""
+        if self._association:
+            self._association.abort()
             self._association = None
 
     def _carrying(self, file: ForeignFile, coming: Iterable[ForeignFile]) -> Association:
@@ -97,6 +107,7 @@ class Sender:
                     called_ae_title=self._server.called_ae_title,
                     contexts=contexts,
                     limits=self._limits,
+                    tls=self._server.tls,
                 )
             except AssociationRejected as rejected:
                 if rejected.result == 1:

@@ -44,13 +44,15 @@ def walk(root: bytes) -> Iterator[Found | PassedOver]:
             seen = os.stat(path) if first else os.lstat(path)
             first = False
             if stat.S_ISDIR(seen.st_mode):
-                with os.scandir(path) as entries:
-                    folders = []
-                    for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append(entry.path)
-                        else:
-                            yield _one(entry.path)
+                folders: list[bytes] = []
+                try:
+                    with os.scandir(path) as entries:
+                        for entry in entries:
+                            if entry.is_dir(follow_symlinks=False):
+                                folders.append(entry.path)
+                            else:
+                                yield _one(entry.path)
+                finally:
                     waiting.extend(sorted(folders, reverse=True))
                 continue
         except OSError as error:

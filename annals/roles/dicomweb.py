@@ -1,0 +1,91 @@
+"""The role that answers DICOMweb."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Mapping
+from functools import partial
+
+from adapters.codecs.locating import FrameLocator
+from adapters.composing.composition import Composition
+from adapters.dicom.beginning import FileBeginningReader
+from adapters.network.resolver import Resolver
+from annals import __version__, compose
+from annals.lifeline import Lifeline
+from annals.listening import inherited_or_own
+from annals.roles.known_storages import KnownStorages
+from annals.roles.sweeping import start_sweeping
+from annals.settings import Settings
+from api import ohif, wire
+from api.dicomweb.admission import ByAddress
+from api.dicomweb.app import BASE_PATH, CrossOrigin, create_app
+from api.dicomweb.rooms import Rooms
+from api.dicomweb.router import create_router
+from api.origin import Origin
+from domain.admission import Door
+from processes.admission import WebAdmission
+from processes.find import Finder
+from processes.known_devices import KnownDevices
+from processes.rejections import Rejections
+from processes.render import Renderer
+from processes.retrieve import Retriever
+
+_LOG = logging.getLogger("annals.roles")
+_CONNECTIONS = 16
+
+
+def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
+    """Answer DICOMweb until the end, then drain."""
+    lifeline = Lifeline(environment)
+    mine = settings.dicomweb
+    with compose.archive(settings, dsn, connections=_CONNECTIONS) as archive:
+        files = archive.files(environment)
+        known = KnownDevices(archive.devices, Resolver(archive.limits), archive.limits)
+        for follow in (known.follow, KnownStorages(archive, files).follow):
+            threading.Thread(target=follow, args=(lifeline.ended,), daemon=True).start()
+        start_sweeping(files.sweep, lifeline.ended)
+        rejections = Rejections(archive.log, archive.limits)
+
+        def note(address: str, why: str) -> None:
+            rejections.note(address, f"DICOMweb: {why}", answer="403")
+
+        telling = threading.Thread(target=rejections.run, name="rejections", daemon=True)
+        telling.start()
+        codecs = archive.codecs()
+        rooms = Rooms(
+            Finder(archive.catalogue, archive.limits),
+            Retriever(archive.catalogue, archive.log, archive.limits),
+            archive.receiver(files, environment),
+            files,
+            FileBeginningReader(archive.limits),
+            partial(Composition, archive.limits),
+            codecs,
+            FrameLocator(archive.limits),
+            Renderer(archive.catalogue, files, codecs),
+            archive.thumbnails(files, codecs),
+            archive.series_metadata(files),
+            archive.bulk_data(files, codecs),
+            archive.limits,
+        )
+        app = create_app(
+            create_router(rooms, ByAddress(WebAdmission(known, settings.admission(Door.DICOMWEB)), note)),
+            Origin(mine.public_url, mine.hosts, [ipaddress.ip_network(one) for one in mine.trusted_proxies]),
+            CrossOrigin(mine.cors_origins),
+            archive.limits,
+            __version__,
+            ohif.create_router(mine.ohif, BASE_PATH) if mine.ohif else None,
+        )
+        server = wire.server(app, archive.limits, int(archive.limits.drain_timeout_seconds))
+        listening = inherited_or_own("dicomweb", mine.host, mine.port, environment)
+        thread = threading.Thread(target=server.run, args=([listening],), name="dicomweb", daemon=True)
+        thread.start()
+        _LOG.info("DICOMweb listens on port %d", mine.port)
+        lifeline.wait()
+        server.should_exit = True
+        thread.join(archive.limits.drain_timeout_seconds + 1)
+        rejections.stop()
+        telling.join(archive.limits.database_timeout_seconds)
+        codecs.close()
+        files.close()
