@@ -10,13 +10,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import find, lag, receive, replay, retrieve, starts
+from bench import dicomweb, find, lag, receive, replay, retrieve, rights, starts, stow, transcode
 from bench.objects import Uids
 from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, Peer, Sink, Storescp
 from bench.table import Row, rendered
 
 Report = Callable[[Sequence[Row]], None]
-PARTS = ("receive", "as-it-comes", "huge", "retrieve", "find", "replay", "lag", "starts")
+PARTS = (
+    "receive",
+    "as-it-comes",
+    "huge",
+    "rights",
+    "retrieve",
+    "dicomweb",
+    "find",
+    "replay",
+    "lag",
+    "starts",
+    "stow",
+    "transcode",
+)
 
 
 def main() -> int:
@@ -81,9 +94,17 @@ def _huge(folder: Path, _quick: bool, _report: Report) -> list[Row]:
         return receive.measure_huge(peers, folder, Uids())
 
 
+def _rights(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return rights.measure(folder, quick, Uids(), report)
+
+
 def _retrieve(folder: Path, quick: bool, report: Report) -> list[Row]:
     with _peers(folder, Annals, Orthanc, OrthancOnPostgres, Dcmqrscp) as peers:
         return retrieve.measure(peers, folder, quick, Uids(), report)
+
+
+def _dicomweb(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return dicomweb.measure(folder, quick, Uids(), report)
 
 
 def _lag(folder: Path, quick: bool, report: Report) -> list[Row]:
@@ -94,6 +115,14 @@ def _starts(folder: Path, quick: bool, _report: Report) -> list[Row]:
     return starts.measure(folder, quick)
 
 
+def _stow(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return stow.measure(folder, quick, Uids(), report)
+
+
+def _transcode(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return transcode.measure(folder, quick, Uids(), report)
+
+
 _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
     "receive": ("Receive, TCP_NODELAY=1 for DCMTK's client and for the peers", _receive),
     "as-it-comes": (
@@ -101,11 +130,15 @@ _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
         _receive_as_it_comes,
     ),
     "huge": ("Receive one object of 2 GB", _huge),
+    "rights": ("Receive from one of 200 registered devices, beside accept-any", _rights),
     "retrieve": ("Give back", _retrieve),
+    "dicomweb": ("Give back over DICOMweb", _dicomweb),
     "find": ("Find", find.measure),
     "replay": ("Rebuild", replay.measure),
     "lag": ("Lag", _lag),
     "starts": ("Start", _starts),
+    "transcode": ("Convert, beside the codec library called alone", _transcode),
+    "stow": ("Store over HTTP (STOW-RS)", _stow),
 }
 
 if __name__ == "__main__":

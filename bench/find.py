@@ -1,4 +1,4 @@
-"""How long C-FIND takes in an archive of a thousand, a hundred thousand and a million studies."""
+"""How long C-FIND and QIDO-RS take in an archive of a thousand, a hundred thousand and a million studies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from adapters.dimse.association import Association
 from adapters.dimse.command import C_FIND_RQ, Command
 from annals import compose, settings
 from annals.compose import Archive
+from bench import qido
 from bench.facts import Study, append
 from bench.peers import Annals
 from bench.table import Row, Target, percentile
@@ -64,17 +65,26 @@ def measure(folder: Path, quick: bool, report: Callable[[Sequence[Row]], None]) 
         for peer in peers.values():
             stack.callback(peer.stop)
             peer.start()
-        times = _ask_all(peers, 100 if quick else 400)
+        times = 100 if quick else 400
+        rows = _rows("C-FIND by", _QUERIES, sizes, _ask_all(peers, times))
+        report(rows)
+        rows += _rows("QIDO-RS,", qido.QUERIES, sizes, qido.ask_all(peers, times))
+    report(rows)
+    return rows
+
+
+def _rows(
+    service: str, names: Iterable[str], sizes: Sequence[int], times: Mapping[tuple[int, str], Sequence[float]]
+) -> list[Row]:
     rows: list[Row] = []
-    for name in _QUERIES:
+    for name in names:
         least = percentile(times[sizes[0], name], 0.95)
         for size in sizes:
             p50, p95 = (percentile(times[size, name], share) for share in (0.5, 0.95))
-            what = f"C-FIND by {name}, {size:,} studies"
+            what = f"{service} {name}, {size:,} studies"
             rows += [Row(f"{what}: p50", "ms", p50), Row(f"{what}: p95", "ms", p95, target=Target(50, True))]
         first = f"the same with {sizes[0]:,} studies"
         rows.append(Row(f"{what}: p95", "ms", p95, first, least, p95 / least, Target(1.5, True)))
-    report(rows)
     return rows
 
 
@@ -100,6 +110,7 @@ def _fill(peer: Annals, size: int) -> None:
     with opened(peer.data) as archive:
         began = time.monotonic()
         append(archive.log, map(Study, range(size)), series=1, images=1)
+        append(archive.log, [Study(size)], series=qido.SERIES, images=qido.IMAGES)
         appended = time.monotonic()
         reader = catalogue_reader(archive)
         while reader.step():

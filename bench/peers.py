@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -20,7 +20,9 @@ from bench.programs import children, command_line, cpu_seconds, environment, fre
 
 SINK_AE_TITLE = "BENCHSINK"
 POSTGRES_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so")
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _PASSWORD = "bench"
+_SETTLE_SECONDS = 120.0
 
 
 class Peer:
@@ -65,6 +67,9 @@ class Peer:
         assert self.process
         return cpu_seconds(self.process.pid)
 
+    def settle(self) -> None:
+        """Wait until it does nothing more of its own accord, so that it takes nothing from the next to be measured."""
+
     def launch(self, command: Sequence[str], settings: dict[str, str] | None = None) -> None:
         """Run the server's program with its output in a file of its folder."""
         with (self.folder / "output.log").open("ab") as lines:
@@ -102,16 +107,25 @@ class Annals(Peer):
     name = "Annals"
     ae_title = "ANNALS"
 
-    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
+    def __init__(
+        self, folder: Path, sink_port: int = 0, *, nagle: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(folder, sink_port, nagle=nagle)
         self.data = folder / "data"
         self.http_port = free_port()
+        self.dicomweb_port = free_port()
         self._settings = {
             "PYTHONPATH": str(Path(__file__).parent.parent),
             "ANNALS_DIMSE__STORE_PORT": str(self.port),
             "ANNALS_DIMSE__HOST": "127.0.0.1",
+            "ANNALS_DIMSE__STORE_TLS": "false",
+            "ANNALS_DIMSE__WORKLIST": "false",
+            "ANNALS_DIMSE__WORKLIST_TLS": "false",
             "ANNALS_HTTP__PORT": str(self.http_port),
+            "ANNALS_DICOMWEB__PORT": str(self.dicomweb_port),
+            "ANNALS_DICOMWEB__HOST": "127.0.0.1",
             "ANNALS_HTTP__HOST": "127.0.0.1",
+            **(settings or {}),
         }
 
     @property
@@ -142,8 +156,20 @@ class Annals(Peer):
         """The processes that receive."""
         return [pid for pid in self.processes() if b"\0dimse\0" in command_line(pid) + b"\0"]
 
+    def settle(self) -> None:
+        """Until all facts are read and what is derived of them is made."""
+        until(self._is_settled, _SETTLE_SECONDS, "Annals has made what it derives", pause_seconds=0.2)
+
+    def _is_settled(self) -> bool:
+        with urllib.request.urlopen(self._health(), timeout=5) as answer:
+            reading = json.load(answer)["parts"]["catalogue"]
+        return not reading["lag"] and not reading["derived_due"]
+
     def _ready(self) -> bool:
-        return _answers(f"http://127.0.0.1:{self.http_port}/health/ready")
+        return _answers(self._health())
+
+    def _health(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}/health/ready"
 
 
 class Orthanc(Peer):
@@ -181,6 +207,21 @@ class Orthanc(Peer):
     def index(self) -> dict[str, object]:
         """The part of the configuration that chooses the index."""
         return {"Plugins": []}
+
+
+class OrthancDicomWeb(Orthanc):
+    """Debian's Orthanc with its DICOMweb plugin."""
+
+    name = "Orthanc, DICOMweb plugin"
+
+    def index(self) -> dict[str, object]:
+        """The plugin with its defaults."""
+        return {"Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True}}
+
+    @property
+    def dicomweb_port(self) -> int:
+        """Where DICOMweb is."""
+        return self._http_port
 
 
 class OrthancOnPostgres(Orthanc):

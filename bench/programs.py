@@ -27,13 +27,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition. Raises :class:`TimeoutError`."""
+def until(condition: Callable[[], bool], seconds: float, what: str, pause_seconds: float = 0.005) -> None:
+    """Wait for a condition, looked at after every pause. Raises :class:`TimeoutError`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds} s: {what}")
-        time.sleep(0.005)
+        time.sleep(pause_seconds)
 
 
 def program(name: str) -> str:

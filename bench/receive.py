@@ -77,6 +77,7 @@ def measure(
                 before = peer.cpu_seconds()
                 rates[peer.name].append(_rate(peer, batches, load, fails=peer is not ours))
                 spent[peer.name].append((peer.cpu_seconds() - before) * 1000 / (size * load.associations))
+                peer.settle()
         rows += [
             compared(
                 str(load),
@@ -137,11 +138,11 @@ def measure_huge(peers: Sequence[Peer], folder: Path, uids: Uids) -> list[Row]:
     for peer in peers:
         os.sync()
         pids = peer.receivers() if isinstance(peer, Annals) else peer.processes()
-        before = {pid: _memory(pid, "VmRSS") for pid in pids}
+        before = {pid: memory(pid, "VmRSS") for pid in pids}
         for pid in pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")
         seconds[peer.name] = send(peer, [batch])
-        grown[peer.name] = max(_memory(pid, "VmHWM") - size for pid, size in before.items()) / _MIB
+        grown[peer.name] = max(memory(pid, "VmHWM") - size for pid, size in before.items()) / _MIB
     batch.remove()
     ours, *others = peers
     size = batch.bytes / 1e6
@@ -160,7 +161,8 @@ def measure_huge(peers: Sequence[Peer], folder: Path, uids: Uids) -> list[Row]:
     ]
 
 
-def _memory(pid: int, what: str) -> int:
+def memory(pid: int, what: str) -> int:
+    """A line of a process's status (``VmRSS``, ``VmHWM``), in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").split("\n"):
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024

@@ -70,7 +70,8 @@ def compared(
         return Row(what, unit, median(ours), f"{peer} (failed)")
     if failed := len(ours) - len(rounds):
         peer = f"{peer} ({failed} of {len(ours)} rounds failed)"
-    ratio = median(mine / yours for mine, yours in rounds)
+    # Processor time comes in whole ticks of 10 ms: a peer may have spent none that is seen.
+    ratio = median(mine / yours if yours else math.inf for mine, yours in rounds)
     return Row(what, unit, median(ours), peer, median(yours for _, yours in rounds), ratio, target)
 
 
