@@ -17,12 +17,17 @@ PROGRAMS = {
     "Orthanc": "orthanc",
     "gdcmconv": "libgdcm-tools",
     "dciodvfy": "dicom3tools",
+    "chromium": "chromium",
     "strace": "strace",
+    "sslscan": "sslscan",
     "mkfs.xfs": "xfsprogs",
     "mkfs.ext4": "e2fsprogs",
     "mount": "mount",
 }
-FILES = {"/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so": "orthanc-postgresql"}
+FILES = {
+    "/usr/share/orthanc/plugins/libOrthancPostgreSQLIndex.so": "orthanc-postgresql",
+    "/usr/share/orthanc/plugins/libOrthancDicomWeb.so": "orthanc-dicomweb",
+}
 SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"))
 
 

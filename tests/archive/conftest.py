@@ -17,7 +17,11 @@ from typing import Any
 
 import pytest
 
+from tests.archive.commands import commands
 from tests.conftest import folder_that_others_enter
+
+SMALL = {"ANNALS_WORKER__ENABLED": "false", "ANNALS_DIMSE__PROCESSES": "1"}
+"""Settings of an archive without what its tests do not look at; every process takes a second of a core to start."""
 
 
 def free_port() -> int:
@@ -41,12 +45,19 @@ class Archive:
         self.data = data
         self.port = free_port()
         self.http_port = free_port()
+        self.dicomweb_port = free_port()
         self.environment = {
             **os.environ,
             "ANNALS_DIMSE__STORE_PORT": str(self.port),
             "ANNALS_DIMSE__HOST": "127.0.0.1",
+            "ANNALS_DIMSE__STORE_TLS": "false",
+            "ANNALS_DIMSE__WORKLIST": "false",
+            "ANNALS_DIMSE__WORKLIST_TLS": "false",
             "ANNALS_HTTP__PORT": str(self.http_port),
+            "ANNALS_DICOMWEB__PORT": str(self.dicomweb_port),
+            "ANNALS_DICOMWEB__HOST": "127.0.0.1",
             "ANNALS_HTTP__HOST": "127.0.0.1",
+            "ANNALS_LIMITS__DEVICE_CALLS_A_MINUTE_MAX": "1000",
             "ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576",
             **(settings or {}),
         }
@@ -90,6 +101,15 @@ class Archive:
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
 
+    def dicomweb(self, path: str, **headers: str) -> int:
+        """The status of a GET below the DICOMweb base path."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.dicomweb_port}/dicom-web/{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
     def log_lines(self) -> str:
         return self.lines.read_text("utf-8", "replace") if self.lines.exists() else ""
 
@@ -100,14 +120,10 @@ class Archive:
         return self.process.wait(seconds)
 
     def annals(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "annals", *arguments, "--data", str(self.data)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=check,
-        )
+        done = commands().run([*arguments, "--data", str(self.data)], self.environment, timeout_seconds=60)
+        if check:
+            done.check_returncode()
+        return done
 
     def dcmtk(
         self, tool: str, *arguments: str, environment: Mapping[str, str] | None = None
@@ -160,9 +176,30 @@ def make_archive() -> Iterator[Callable[..., Archive]]:
 
 
 @pytest.fixture(scope="module")
+def plain_archive() -> Iterator[Archive]:
+    """One running archive for the tests of a module that look at nothing that is derived."""
+    with folder_that_others_enter() as folder:
+        running = Archive(folder / "data", {"ANNALS_WORKER__ENABLED": "false"}).start()
+        yield running
+        assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
     """One running archive for the tests of a module."""
     with folder_that_others_enter() as folder:
         running = Archive(folder / "data").start()
+        yield running
+        assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def shown_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """One running archive with objects of every kind that is shown, for all tests of rendering."""
+    from tests.archive.shown_objects import store
+
+    with folder_that_others_enter() as folder:
+        running = Archive(folder / "data").start()
+        store(running, tmp_path_factory.mktemp("shown"))
         yield running
         assert running.stop() == 0

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind as PatientRoot,
 )
@@ -22,7 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from tests.archive.conftest import Archive
-from tests.archive.pynetdicom_peer import calm
+from tests.pynetdicom_peer import rest
 
 _CT, _SR, _PR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.11.1"
 _ROOT = "1.2.826.0.1.3680043.8.498.7"
@@ -127,7 +128,6 @@ def _ask(
 
 def _send(association: Association, identifier: Dataset, root: Any = StudyRoot) -> tuple[list[Dataset], set[int], Any]:
     answers, statuses, last = [], set(), None
-    calm(association)
     for response, found in association.send_c_find(identifier, root):
         assert "Status" in response, "the association ended"
         if response.Status in (0xFF00, 0xFF01):
@@ -189,7 +189,6 @@ _ALL = list("123456789")
         ({"StudyTime": "2230"}, ["1"]),
         ({"StudyTime": "081500"}, ["2"]),
         ({"StudyTime": "0800-0900"}, ["2"]),
-        ({"StudyDate": "20240131-20240201", "StudyTime": "2200-2300"}, ["1"]),
         ({"PatientBirthDate": "19700203", "PatientSex": "M"}, ["1", "2"]),
         ({"ModalitiesInStudy": "SR"}, ["1"]),
         ({"ModalitiesInStudy": ["SR", "MR"]}, ["1", "2"]),
@@ -208,8 +207,20 @@ _ALL = list("123456789")
     ],
     ids=lambda value: ascii(value)[:60] if isinstance(value, dict) else None,
 )
-def test_C1_studies_match(association: Association, keys: dict[str, Any], expected: list[str]) -> None:
+def test_C1_D24_studies_match(association: Association, keys: dict[str, Any], expected: list[str]) -> None:
     assert _studies(association, **keys) == expected
+
+
+def test_C1_9_ranges_of_date_and_time_are_independent_and_nobody_is_told_otherwise(filled: Archive) -> None:
+    combined = SOPClassExtendedNegotiation()
+    combined.sop_class_uid, combined.service_class_application_information = StudyRoot, b"\1\1"
+    asking = AE("FINDER")
+    asking.add_requested_context(StudyRoot, ImplicitVRLittleEndian)
+    association = asking.associate("127.0.0.1", filled.port, ae_title="ANNALS", ext_neg=[combined])
+    assert association.acceptor.sop_class_extended == {StudyRoot: b"\1\0"}
+    # As one interval these would cover study 2, at 08:15 of the second day.
+    assert _studies(association, StudyDate="20240131-20240201", StudyTime="2200-2300") == ["1"]
+    association.release()
 
 
 _COUNTS = {
@@ -472,7 +483,7 @@ def _raw(association: Association, encoded: bytes) -> int:
     request.MessageID, request.Priority, request.AffectedSOPClassUID = 9, 2, StudyRoot
     request.Identifier = io.BytesIO(encoded)
     context = next(one for one in association.accepted_contexts if one.abstract_syntax == StudyRoot)
-    calm(association)
+    rest(association)
     association.dimse.send_msg(request, context.context_id)
     _, response = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()

@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pynetdicom.presentation import AllStoragePresentationContexts
 
 from tests.archive import samples
 from tests.archive.conftest import Archive, free_port, until
-
-PROGRAM = Path(sys.executable).parent / "dcm_import"
-
-
-class Importing:
-    """The command with a home and a report folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home, self.reports = folder / "home", folder / "reports"
-        self.environment = {**os.environ, "HOME": str(self.home)}
-        self.home.mkdir()
-
-    def arguments(self, port: int, path: Path, *more: str) -> list[str]:
-        return [str(PROGRAM), "127.0.0.1", str(port), str(path), "ANNALS", "--reports", str(self.reports), *more]
-
-    def run(self, port: int, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.arguments(port, path, *more),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def report(self, name: str) -> list[str]:
-        return [line for path in self.reports.glob(f"*-{name}.txt") for line in path.read_text().splitlines()]
+from tests.dicom.encoding import minimal
+from tests.importing.command_runs import PROGRAM, Importing, images
 
 
 @pytest.fixture
 def importing(tmp_path: Path) -> Importing:
     return Importing(tmp_path)
-
-
-def images(folder: Path, count: int) -> list[str]:
-    """CT images in nested folders; their UIDs."""
-    image = dcmread(samples.SAMPLES / "CT_small.dcm")
-    uids = []
-    for number in range(count):
-        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        uids.append(image.SOPInstanceUID)
-        inside = folder / f"{number % 5}" / "deep"
-        inside.mkdir(parents=True, exist_ok=True)
-        image.save_as(inside / f"{number}.dcm")
-    return uids
 
 
 def stored(archive: Archive, uids: list[str]) -> int:
@@ -116,7 +80,10 @@ def test_files_are_sent_as_they_are_in_every_syntax_over_one_association(
     assert {samples.digest(sample) for sample in sent} <= kept
     assert archive.log_lines().count("ended early") == before
     assert not importing.reports.exists()
-    assert list((importing.home / ".local" / "state" / "annals").iterdir()) == []
+    done = importing.run(archive.port, folder)
+    assert done.returncode == 0
+    assert f"sent: 0, {len(sent)} by an earlier run (--again sends them again)\n" in done.stdout
+    assert f"sent: {len(sent)}\n" in importing.run(archive.port, folder, "--again").stdout
 
 
 def test_an_interrupted_import_says_so_and_the_next_run_goes_on(
@@ -166,52 +133,70 @@ def test_a_server_that_goes_away_is_waited_for_then_given_up_with_a_message(
     assert stored(archive, uids) == 300
 
 
-def test_a_foreign_server_gets_every_object(importing: Importing, tmp_path: Path) -> None:
-    images(tmp_path / "files", 12)
-    (tmp_path / "got").mkdir()
-    port = free_port()
-    with subprocess.Popen(["storescp", "-od", str(tmp_path / "got"), str(port)], stderr=subprocess.DEVNULL) as storescp:
-        try:
-            done = importing.run(port, tmp_path / "files")
-            assert done.returncode == 0, done.stderr
-        finally:
-            storescp.terminate()
-    assert len(list((tmp_path / "got").iterdir())) == 12
+def on_a_terminal(importing: Importing, folder: Path, answers: list[str]) -> tuple[int, str]:
+    """The exit code of the bare command and what its user saw, having given these answers to its questions."""
+    controlling, terminal = pty.openpty()
+    with subprocess.Popen(
+        [str(PROGRAM)],
+        env={**importing.environment, "TERM": "xterm", "COLUMNS": "120"},
+        cwd=folder,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0),
+    ) as running:
+        os.close(terminal)
+        seen, asked = b"", 0
+        while True:
+            if not select.select([controlling], [], [], 1)[0]:
+                # An interrupt between the question and the reading of its answer is lost: people press again.
+                if answers[asked - 1] == "\x03":
+                    os.write(controlling, b"\x03")
+                continue
+            try:
+                got = os.read(controlling, 4096)
+            except OSError:
+                break
+            seen += got
+            if seen.count(b"]: ") > asked and asked < len(answers):
+                os.write(controlling, answers[asked].encode())
+                asked += 1
+        os.close(controlling)
+    return running.returncode, seen.decode("utf-8", "replace")
 
 
 def test_without_arguments_it_asks_on_a_terminal_and_shows_a_bar(
     archive: Archive, importing: Importing, tmp_path: Path
 ) -> None:
     uids = images(tmp_path / "files", 5)
-    controlling, terminal = pty.openpty()
-    with subprocess.Popen(
-        [str(PROGRAM)],
-        env={**importing.environment, "TERM": "xterm", "COLUMNS": "120"},
-        cwd=tmp_path,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-    ) as running:
-        os.close(terminal)
-        answers = iter(["", f"{archive.port}", str(tmp_path / "files"), ""])
-        seen = b""
-        asked = 0
-        while True:
-            try:
-                got = os.read(controlling, 4096)
-            except OSError:
-                break
-            seen += got
-            if seen.count(b"]: ") > asked:
-                asked += 1
-                os.write(controlling, f"{next(answers)}\n".encode())
-        os.close(controlling)
-    text = seen.decode("utf-8", "replace")
-    assert running.returncode == 0, text
-    for words in ("[127.0.0.1]", "[3000]", "[ANNALS]", "files/s", "5 of 5 files", "sent: 5"):
+    answers = ["\n", "x\n", f"{archive.port}\n", f"{tmp_path / 'files'}\n", "\n"]
+    code, text = on_a_terminal(importing, tmp_path, answers)
+    assert code == 0, text
+    for words in ("[127.0.0.1]", "[3000]", "[ANNALS]", "valid integer", "files/s", "5 of 5 files", "sent: 5"):
         assert words in text, text
     assert stored(archive, uids) == 5
+
+
+def test_an_interrupt_at_a_question_is_exit_code_130(importing: Importing, tmp_path: Path) -> None:
+    code, text = on_a_terminal(importing, tmp_path, ["\n", "\x03"])
+    assert code == 130, text
+    assert "Traceback" not in text
+
+
+def test_objects_of_more_classes_than_an_association_carries_are_all_sent(
+    archive: Archive, importing: Importing, tmp_path: Path
+) -> None:
+    classes = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number, sop_class in enumerate(classes):
+        series = {"study": f"1.2.9.{number}", "series": f"1.2.9.{number}.1", "instance": f"1.2.9.{number}.1.1"}
+        (folder / f"{number}").write_bytes(minimal(sop_class=sop_class, **series))
+    assert len(classes) > 128
+    done = importing.run(archive.port, folder)
+    assert f"sent: {len(classes)}\n" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -222,7 +207,11 @@ def test_without_arguments_it_asks_on_a_terminal_and_shows_a_bar(
         (["127.0.0.1", "x", "/", "ANNALS"], "integer"),
         (["127.0.0.1", "70000", "/", "ANNALS"], "PORT"),
         (["127.0.0.1", "3000", "/no/such/folder", "ANNALS"], "PATH"),
+        (["127.0.0.1", "3000", "/dev/null", "ANNALS"], "PATH"),
         (["127.0.0.1", "3000", "/", "A TITLE THAT IS TOO LONG"], "AE title"),
+        (["a..b", "3000", "/", "ANNALS"], "host"),
+        (["127.0.0.1", "3000", "/", "ANNALS", "--reports", "/dev/null"], "--reports"),
+        (["127.0.0.1", "3000", "/", "ANNALS", "--journal", "/dev/null/none"], "--journal"),
         ([], "no terminal"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -22,7 +24,7 @@ from pydicom.uid import (
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClassExtendedNegotiation
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelMove as PatientMove,
 )
@@ -34,11 +36,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, free_port, until
+from tests.archive.conftest import SMALL, Archive, free_port, until
 
 IMAGES = 12
 SUCCESS, WARNING, CANCELLED = 0x0000, 0xB000, 0xFE00
-UNKNOWN_DESTINATION, CANNOT_PERFORM, DOES_NOT_MATCH = 0xA801, 0xA702, 0xA900
+UNKNOWN_DESTINATION, CANNOT_COUNT, CANNOT_PERFORM, DOES_NOT_MATCH = 0xA801, 0xA701, 0xA702, 0xA900
 
 
 class Study:
@@ -46,6 +48,7 @@ class Study:
 
     def __init__(self, archive: Archive, folder: Path) -> None:
         self.uid = generate_uid()
+        self.patient_id = f"R{self.uid[-12:]}"
         self.series = [generate_uid(), generate_uid()]
         self.images: list[str] = []
         ae = ApplicationEntity("MODALITY")
@@ -57,7 +60,7 @@ class Study:
             image.StudyInstanceUID = self.uid
             image.SeriesInstanceUID = self.series[number % 2]
             image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            image.PatientID, image.PatientName = "RETRIEVE", "Retrieve^Me"
+            image.PatientID, image.PatientName = self.patient_id, "Retrieve^Me"
             self.images.append(image.SOPInstanceUID)
             assert association.send_c_store(image).Status == SUCCESS
         association.release()
@@ -109,9 +112,14 @@ class Destination:
 
 
 @pytest.fixture(scope="module")
-def registered(archive: Archive) -> int:
+def archive(plain_archive: Archive) -> Archive:
+    return plain_archive
+
+
+@pytest.fixture(scope="module")
+def registered(plain_archive: Archive) -> int:
     port = free_port()
-    archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(port))
+    plain_archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(port))
     return port
 
 
@@ -170,6 +178,31 @@ def test_C3_3_C3_5_a_study_is_moved_whole_and_says_whose_move_it_is(
         assert event.assoc.requestor.ae_title == "ANNALS"
 
 
+def test_C3_6_pending_comes_also_while_a_single_object_is_under_way(
+    archive: Archive, study: Study, destination: Destination
+) -> None:
+    wanted = study.query("IMAGE", SeriesInstanceUID=study.series[1], SOPInstanceUID=study.images[1])
+    with destination.running(), mover(archive) as association:
+        *_, (pending, _), (final, _) = association.send_c_move(wanted, "DESTINATION", StudyMove)
+    assert (pending.Status, counts(pending)) == (0xFF00, (1, 0, 0, 0))
+    assert (final.Status, counts(final)) == (SUCCESS, (-1, 1, 0, 0))
+
+
+def test_C3_8_a_requestor_that_is_gone_in_the_middle_of_an_object_ends_the_sub_operations(
+    archive: Archive, study: Study, destination: Destination
+) -> None:
+    destination.hold = threading.Event()
+    with destination.running():
+        with mover(archive) as association:
+            answers = association.send_c_move(study.query(), "DESTINATION", StudyMove)
+            assert next(answers)[0].Status == 0xFF00
+            assert destination.got.wait(20)
+            association.abort()
+        destination.hold.set()
+        assert destination.ended.wait(20)
+    assert len(destination.requests) < IMAGES
+
+
 @pytest.mark.parametrize(
     ("level", "keys", "expected"),
     [
@@ -198,7 +231,7 @@ def test_C3_2_only_the_unique_keys_select(
 
 def test_C3_2_patient_root_takes_the_patient_id(archive: Archive, study: Study, destination: Destination) -> None:
     wanted = Dataset()
-    wanted.QueryRetrieveLevel, wanted.PatientID = "PATIENT", "RETRIEVE"
+    wanted.QueryRetrieveLevel, wanted.PatientID = "PATIENT", study.patient_id
     with destination.running():
         status, _ = move(archive, "DESTINATION", wanted, PatientMove)
     assert (status.Status, counts(status)) == (SUCCESS, (-1, IMAGES, 0, 0))
@@ -235,6 +268,42 @@ def test_C3_1_an_unknown_destination_is_A801_and_an_unreachable_one_A702(
     assert identifier is not None
     assert sorted(identifier.FailedSOPInstanceUIDList) == sorted(study.images)
     assert [element.keyword for element in identifier] == ["FailedSOPInstanceUIDList"]
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_C3_4_the_list_of_failed_instances_comes_in_the_syntax_of_its_context(
+    archive: Archive, study: Study, registered: int, syntax: str
+) -> None:
+    ae = ApplicationEntity("WORKSTATION")
+    ae.add_requested_context(StudyMove, syntax)
+    association = ae.associate("127.0.0.1", archive.port, ae_title="ANNALS")
+    *_, (status, identifier) = association.send_c_move(study.query(), "DESTINATION", StudyMove)
+    association.release()
+    assert (status.Status, counts(status)) == (CANNOT_PERFORM, (-1, 0, IMAGES, 0))
+    assert [element.keyword for element in identifier] == ["FailedSOPInstanceUIDList"]
+    assert sorted(identifier.FailedSOPInstanceUIDList) == sorted(study.images)
+
+
+@pytest.mark.parametrize("is_relational", [True, False])
+def test_C1_15_C3_2_only_a_relational_retrieval_may_leave_out_upper_unique_keys(
+    archive: Archive, study: Study, destination: Destination, is_relational: bool
+) -> None:
+    asked = SOPClassExtendedNegotiation()
+    asked.sop_class_uid, asked.service_class_application_information = StudyMove, bytes([is_relational])
+    wanted = Dataset()
+    wanted.QueryRetrieveLevel, wanted.SeriesInstanceUID = "SERIES", study.series[0]
+    ended = []
+    with destination.running(), mover(archive, ext_neg=[asked]) as association:
+        assert association.acceptor.sop_class_extended == {StudyMove: bytes([is_relational])}
+        *_, (status, _) = association.send_c_move(wanted, "DESTINATION", StudyMove)
+        ended.append(status.Status)
+        wanted.SeriesInstanceUID = ""
+        *_, (status, _) = association.send_c_move(wanted, "DESTINATION", StudyMove)
+        ended.append(status.Status)
+    assert ended == [SUCCESS if is_relational else DOES_NOT_MATCH, DOES_NOT_MATCH]
+    assert len(destination.requests) == (IMAGES // 2 if is_relational else 0)
 
 
 def test_C3_1_a_destination_without_a_common_context_is_A702(
@@ -316,14 +385,17 @@ def test_C3_10_a_cancelled_move_stops_within_one_sub_operation_and_closes_the_as
 
 
 @contextmanager
-def getter(archive: Archive, roles: list[str], syntaxes: list[str]) -> Iterator[tuple[Association, list[evt.Event]]]:
+def getter(
+    archive: Archive, roles: list[str], syntaxes: Sequence[str | list[str]], calling: str = "GETTER"
+) -> Iterator[tuple[Association, list[evt.Event]]]:
+    """An association for C-GET with a context for each class and each member of ``syntaxes``."""
     got: list[evt.Event] = []
 
     def keep(event: evt.Event) -> int:
         got.append(event)
         return SUCCESS
 
-    ae = ApplicationEntity("GETTER")
+    ae = ApplicationEntity(calling)
     ae.add_requested_context(StudyGet)
     for sop_class in (CTImageStorage, MRImageStorage):
         for syntax in syntaxes:
@@ -385,7 +457,7 @@ def test_movescu_and_storescp_of_DCMTK(archive: Archive, study: Study, tmp_path:
         ["storescp", "-od", str(tmp_path), "-aet", "DCMTK", str(port)], stderr=subprocess.DEVNULL
     ) as storescp:
         try:
-            until(lambda: archive.dcmtk_to("echoscu", port).returncode == 0, 20, "storescp listens")
+            until(lambda: archive.dcmtk_to("echoscu", port).returncode == 0, 60, "storescp listens")
             done = archive.dcmtk(
                 "movescu",
                 "-S",
@@ -416,3 +488,14 @@ def test_getscu_of_DCMTK(archive: Archive, study: Study, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     names = sorted(path.name.partition(".")[2] for path in tmp_path.iterdir())
     assert names == sorted(study.images)
+
+
+def test_C3_11_more_sub_operations_than_the_counters_hold_are_refused_before_the_first(
+    make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    archive = make_archive({**SMALL, "ANNALS_LIMITS__SUB_OPERATIONS_MAX": str(IMAGES - 1)}).start()
+    study = Study(archive, tmp_path)
+    archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(free_port()))
+    status, _ = move(archive, "DESTINATION", study.query())
+    assert status.Status == CANNOT_COUNT
+    assert "series" in status.ErrorComment

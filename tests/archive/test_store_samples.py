@@ -1,4 +1,4 @@
-"""What other makers' tools send is stored byte for byte and given back byte for byte (issue's main promise; C2.1)."""
+"""What other makers' tools send is stored byte for byte and given back byte for byte (C2.1, C2.6)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ OTHERS = sorted(
     for uid, (name, kind, *_) in UID_dictionary.items()
     if kind == "Transfer Syntax" and uid not in WRITTEN_BY_TOOLS and not any(word in name for word in NOT_OF_DATA_SETS)
 )
+
+
+@pytest.fixture(scope="module")
+def archive(plain_archive: Archive) -> Archive:
+    return plain_archive
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,9 @@ _AT = datetime(2024, 1, 1, tzinfo=UTC)
 _CT, _SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 
 _LETTERS = st.text("AbÉé%_\\*?' ^1", min_size=1, max_size=4)
-_NAME = st.fixed_dictionaries({}, optional=dict.fromkeys(("Alphabetic", "Ideographic", "Phonetic"), _LETTERS)).map(
+_WORDS = ("Ivanov", "Ivanova", "Ivnov", "Иванов", "Anna", "Ann", "An", "山田", "山田太", "")
+_NAMES = st.lists(st.sampled_from(_WORDS), max_size=3).map("^".join) | _LETTERS
+_NAME = st.fixed_dictionaries({}, optional=dict.fromkeys(("Alphabetic", "Ideographic", "Phonetic"), _NAMES)).map(
     lambda name: name or None
 )
 _DATE = st.sampled_from(["20240101", "20240102", "20241231", "2024.01.01", "nonsense"])
@@ -47,6 +49,7 @@ _CONTENTS = st.fixed_dictionaries(
             t00080020=_DATE,
             t00080030=st.just("1015"),
             t00080050=_LETTERS,
+            t00080090=_NAME,
             t00081030=_LETTERS,
             t00081032=_CODE,
             t00201206=st.none(),
@@ -102,6 +105,7 @@ def histories(draw: st.DrawFn, size: int = 14) -> list[Recorded]:
     return log
 
 
+_MEANT = st.lists(st.sampled_from((*_WORDS, "Ivanvo", "Petrov")), min_size=1, max_size=2).map(" ".join)
 _PATTERN = st.text("AbÉ%_\\*?' ^=1", min_size=1, max_size=4)
 _DATES = st.sampled_from(["20240101", "20240102-", "-20240101", "20240101-20240102", "2024", "20250101-20240101"])
 _VALUES = {
@@ -121,6 +125,7 @@ _ASKED = {
         "00080020",
         "00080030",
         "00080050",
+        "00080090",
         "00081030",
         "00081032",
         "00080061",
@@ -143,6 +148,8 @@ def questions(draw: st.DrawFn, level: Level) -> dict[str, Key]:
         vr = BY_TAG[tag].vr
         if vr == "SQ":
             keys[tag] = Key("SQ", (), {"00080100": Key("SH", (draw(_PATTERN),))})
+        elif vr == "PN" and level > Level.PATIENT and draw(st.booleans()):
+            keys[tag] = Key("PN", tuple(draw(st.lists(_MEANT, min_size=1, max_size=2))), is_fuzzy=True)
         else:
             values: st.SearchStrategy[str] = _UIDS if vr == "UI" else _VALUES[vr]
             keys[tag] = Key(vr, tuple(draw(st.lists(values, max_size=2 if vr != "DA" else 1))))

@@ -1,4 +1,7 @@
-"""The catalogue says what the facts say: SQL against the pure rules, over generated histories and questions."""
+"""The catalogue says what the facts say: SQL against the pure rules, over generated histories and questions.
+
+Nothing comes twice or is left out (C1.20); where instances of a study differ, the later fact is shown (C1.21).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ from hypothesis import strategies as st
 from adapters.postgres.embedded import EmbeddedPostgres
 from domain.attributes import Level
 from domain.event import Recorded
+from domain.fuzzy_name import words
 from domain.matching import Key, Query, matches
 from projections.catalogue import CATALOGUE
 from projections.catalogue.find import find
+from projections.catalogue.name_words import PREFIXES
+from projections.catalogue.narrow import conditions
 from tests.catalogue import population
 
-_TABLES = ("patient", "study", "series", "instance")
+_TABLES = ("patient", "study", "series", "instance", "name_word")
 _UNIQUE = {
     Level.PATIENT: ("00100020", "00100021", "00201204"),
     Level.STUDY: ("0020000D",),
@@ -105,7 +111,7 @@ def test_C1_an_answer_holds_what_the_rules_match_once_with_exact_counts(
 
 @_SLOW
 @given(population.histories(), st.lists(st.integers(1, 13), max_size=5))
-def test_P7_any_cutting_of_the_log_gives_the_same_tables(
+def test_P7_D11_any_cutting_of_the_log_gives_the_same_tables(
     connection: psycopg.Connection[Any], log: list[Recorded], cuts: list[int]
 ) -> None:
     _apply(connection, log)
@@ -114,3 +120,12 @@ def test_P7_any_cutting_of_the_log_gives_the_same_tables(
     assert _contents(connection) == whole
     _apply(connection, log, range(1, len(log)))
     assert _contents(connection) == whole
+
+
+@pytest.mark.parametrize(("tag", "before"), [("00100010", ""), ("00080090", "00080090 "), ("00081060", "00081060 ")])
+def test_C7_3_a_name_that_is_meant_is_found_by_the_index_of_words(tag: str, before: str) -> None:
+    """Fuzzy matching of the patient's name and of the physicians of a study never looks at every study."""
+    found, parameters = conditions({tag: Key("PN", ("Ivanow",), is_fuzzy=True)}, PREFIXES, lambda word: [word, "x"])
+    (word,) = words("Ivanow")
+    assert [one.as_string() for one in found] == ["((study.name_words && %s))"]
+    assert parameters == [[before + word, f"{before}x"]]

@@ -78,7 +78,7 @@ def test_B02_a_missing_uid_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
 @pytest.mark.parametrize("odd", ["1.02.3", "01.2", "5", "0"])
-def test_B02_a_uid_that_does_not_conform_is_accepted_verbatim_with_a_warning(name: str, odd: str) -> None:
+def test_B02_C2_7_a_uid_that_does_not_conform_is_accepted_verbatim_with_a_warning(name: str, odd: str) -> None:
     header = read(minimal([(UIDS[name], "UI", uid(odd))]), instance=odd if name == "SOPInstanceUID" else INSTANCE)
     assert odd in (header.sop_instance_uid, header.study_instance_uid, header.series_instance_uid)
     assert header.warnings == (f"{name}: does not conform to PS3.5 9.1",)
@@ -97,7 +97,7 @@ def test_B03_another_identity_than_the_request_names_is_refused() -> None:
         assert refusal.value.because is Because.IDENTIFIER_DOES_NOT_MATCH
 
 
-def test_NET_7_the_accession_number_is_cropped_in_the_index_only_when_asked_for() -> None:
+def test_NET_7_C2_10_the_accession_number_is_cropped_in_the_index_only_when_asked_for() -> None:
     data = minimal([(0x00080050, "SH", b"ACC-1234567890-ABCDEF ")])
     plain, cropped = read(data), read(data, crop_accession_number=True)
     assert plain.particulars["study"]["00080050"]["Value"] == ["ACC-1234567890-ABCDEF"]

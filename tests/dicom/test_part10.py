@@ -1,4 +1,4 @@
-"""The Part 10 header is ours: zero preamble, own identity, read by others (B05, PS3.10 7.1, correctness C2.1)."""
+"""The Part 10 header is ours: zero preamble, own identity, read by others (B05, PS3.10 7.1, C2.1, C2.8, C4.7)."""
 
 from __future__ import annotations
 

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from adapters.dicom.index import Indexer
-from adapters.dimse.listener import Doorkeeper, Listener, open_listening_socket
+from adapters.dimse.answers import SUCCESS
+from adapters.dimse.association import Association
+from adapters.dimse.command import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, Command
+from adapters.dimse.listener import Doorkeeper, Listener
+from adapters.dimse.places import Places
 from adapters.dimse.presentation import supported_contexts
-from adapters.dimse.serve import Server
-from adapters.files.failpoints import failpoints
+from adapters.dimse.serve import Server, Service
+from adapters.files.failpoints import failpoints, off
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from adapters.log.log import EventLog
 from annals.compose import FACTS
+from annals.listening import open_listening_socket
 from domain.instance import OnDuplicate
-from domain.limits import Limits
+from domain.limits import KIB, Limits
+from processes.ports import Failpoints
 from processes.receive import Receiver
 
 LIMITS = Limits(
     storage_free_min=1,
+    tls_handshake_timeout_seconds=1.0,
     pdu_header_timeout_seconds=1.0,
     pdu_timeout_seconds=1.0,
+    pdu_rate_min=256 * KIB,
     association_idle_timeout_seconds=3.0,
     dimse_timeout_seconds=2.0,
     send_timeout_seconds=1.0,
     associations_max=12,
     associations_per_address_max=12,
     unknown_peer_associations_max=8,
+    unknown_peer_associations_per_address_max=6,
     object_size_max=1024 * 1024,
     sequence_depth_max=64,
 )
@@ -47,7 +58,7 @@ class Door:
     root: Path
     log: EventLog
     listener: Listener
-    known: set[str] = field(default_factory=set)
+    known: set[str]
 
     def temp_files(self) -> list[Path]:
         return [path for path in (self.root / ".incoming").glob("*/*") if path.name != "lease"]
@@ -82,17 +93,26 @@ def door_dsn(postgres_server: object) -> Iterator[str]:
         yield dsn
 
 
-@pytest.fixture(scope="module")
-def door(door_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    root = tmp_path_factory.mktemp("door") / "storage"
-    log = EventLog(door_dsn, FACTS, LIMITS)
+@contextmanager
+def open_door(
+    dsn: str,
+    root: Path,
+    limits: Limits = LIMITS,
+    tls: ssl.SSLContext | None = None,
+    failpoint: Failpoints = off,
+    places: Places | None = None,
+) -> Iterator[Door]:
+    log = EventLog(dsn, FACTS, limits)
     log.open()
-    files = StoredFiles([Storage.open(root, "default", LIMITS)], LIMITS, Indexer(LIMITS))
+    files = StoredFiles([Storage.open(root, "default", limits)], limits, Indexer(limits), failpoint)
     receiver = Receiver(log, files, OnDuplicate.IGNORE, failpoints({}))
     listening = open_listening_socket("127.0.0.1", 0)
     known: set[str] = set()
-    keeper = Doorkeeper(supported_contexts(True), lambda _: None, known.__contains__)
-    listener = Listener(listening, keeper, Server(receiver, {}, log), LIMITS)
+    keeper = Doorkeeper(
+        supported_contexts(True), lambda _: None, known.__contains__, tls=(lambda: tls) if tls else None
+    )
+    services: dict[int, Service] = dict.fromkeys((C_FIND_RQ, C_MOVE_RQ, C_GET_RQ), nothing_found)
+    listener = Listener(listening, keeper, Server(receiver, services, log), limits, places)
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     port = listening.getsockname()[1]
     thread.start()
@@ -102,6 +122,18 @@ def door(door_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Do
     assert listener.drain(10)
     files.close()
     log.close()
+
+
+def nothing_found(association: Association, context_id: int, request: Command) -> None:
+    """A query service that knows its identifier and finds nothing."""
+    association.skip_data_set()
+    association.send(context_id, request.response(SUCCESS))
+
+
+@pytest.fixture(scope="module")
+def door(door_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with open_door(door_dsn, tmp_path_factory.mktemp("door") / "storage") as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -87,10 +87,10 @@ def echo_request(message_id: int = 1) -> bytes:
 
 
 class RawPeer:
-    """One connection. ``answer`` reads one PDU; None when the other side has closed."""
+    """One connection from an address of this machine. ``answer`` reads one PDU; None when the other side has closed."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), 10, (source, 0))
         self.socket.settimeout(30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

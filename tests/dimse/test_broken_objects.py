@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+from typing import Any
 
 import pytest
 
-from tests.dicom.encoding import CT_CLASS, INSTANCE, minimal
-from tests.dicom.encoding import element as encoded
+from adapters.dicom.part10 import read_file_header
+from domain.association import AssociationAborted
+from domain.quarantine import InstanceQuarantined
+from tests.dicom.broken import BROKEN, CANNOT_UNDERSTAND, WHOLE, deflate_bomb
+from tests.dicom.encoding import CT_CLASS, INSTANCE
 from tests.dimse.conftest import Door, until
 from tests.dimse.raw_peer import (
     COMMAND,
@@ -25,8 +27,15 @@ from tests.dimse.raw_peer import (
 )
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-CONTEXTS = [context(1, VERIFICATION, IMPLICIT), context(3, CT_IMAGE, EXPLICIT), context(5, CT_IMAGE, DEFLATED)]
-SUCCESS, RESOURCES, CANNOT_UNDERSTAND, MISMATCH, INVALID_UID = 0x0000, 0xA700, 0xC000, 0xA900, 0x0117
+MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
+CONTEXTS = [
+    context(1, VERIFICATION, IMPLICIT),
+    context(3, CT_IMAGE, EXPLICIT),
+    context(5, CT_IMAGE, DEFLATED),
+    context(7, MR_CLASS, EXPLICIT),
+]
+SUCCESS, MISMATCH, INVALID_UID = 0x0000, 0xA900, 0x0117
+NOT_OF_THE_CONTEXT = 0x0122
 PIECE = 16_000
 
 
@@ -40,33 +49,7 @@ def stored(
     return peer.status()
 
 
-def nested(depth: int) -> bytes:
-    opened = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
-        "<HHI", 0xFFFE, 0xE000, 2**32 - 1
-    )
-    closed = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    return minimal() + opened * depth + closed * depth
-
-
-WHOLE = minimal() + encoded(0x7FE00010, "OW", bytes(512))
-
-
-@pytest.mark.parametrize(
-    ("data_set", "status"),
-    [
-        pytest.param(b"", CANNOT_UNDERSTAND, id="empty"),
-        pytest.param(b"noise that is no data set at all", CANNOT_UNDERSTAND, id="noise"),
-        pytest.param(WHOLE[:-1], CANNOT_UNDERSTAND, id="B07-cut"),
-        pytest.param(WHOLE[:40], CANNOT_UNDERSTAND, id="B07-cut-early"),
-        pytest.param(WHOLE + b"\x10\x00\x10\x00PN\xff\xff", CANNOT_UNDERSTAND, id="B09-length-past-the-end"),
-        pytest.param(
-            minimal() + struct.pack("<HH2sHI", 0x0029, 0x1010, b"OB", 0, 2**32 - 2), CANNOT_UNDERSTAND, id="B09"
-        ),
-        pytest.param(nested(65), CANNOT_UNDERSTAND, id="B10-65-deep"),
-        pytest.param(nested(20_000), CANNOT_UNDERSTAND, id="B10-20000-deep"),
-        pytest.param(WHOLE + bytes(2 * 1024 * 1024), RESOURCES, id="B20-too-large"),
-    ],
-)
+@pytest.mark.parametrize(("data_set", "status"), BROKEN)
 def test_a_broken_data_set_is_refused_and_the_association_goes_on(door: Door, data_set: bytes, status: int) -> None:
     before, head = door.objects(), door.log.head()
     with RawPeer(door.port) as peer:
@@ -81,7 +64,8 @@ def test_a_broken_data_set_is_refused_and_the_association_goes_on(door: Door, da
     ("named", "status"),
     [
         ({"instance": INSTANCE + "9"}, MISMATCH),
-        ({"sop_class": "1.2.840.10008.5.1.4.1.1.4"}, MISMATCH),
+        ({"sop_class": MR_CLASS}, NOT_OF_THE_CONTEXT),
+        ({"sop_class": MR_CLASS, "number": 7}, MISMATCH),
         ({"instance": ""}, INVALID_UID),
         ({"instance": "../../etc/passwd"}, INVALID_UID),
         ({"instance": "/etc/passwd"}, INVALID_UID),
@@ -91,26 +75,39 @@ def test_a_broken_data_set_is_refused_and_the_association_goes_on(door: Door, da
         ({"instance": "abc"}, INVALID_UID),
     ],
 )
-def test_B01_B02_B03_what_the_request_names_must_be_a_uid_and_that_of_the_data_set(
-    door: Door, named: dict[str, str], status: int
+def test_B01_B02_B03_C2_3_what_the_request_names_must_be_a_uid_and_that_of_the_data_set(
+    door: Door, named: dict[str, Any], status: int
 ) -> None:
     before, head = door.objects(), door.log.head()
     with RawPeer(door.port) as peer:
         peer.established(associate_request(CONTEXTS))
-        assert stored(peer, WHOLE, **named) == status  # type: ignore[arg-type]
+        assert stored(peer, WHOLE, **named) == status
         assert peer.echo() == SUCCESS
-    assert (door.objects(), door.log.head()) == (before, head)
+    assert door.objects() == before
+    assert [one.event.NAME for one in door.log.read(head, 10)] == ["InstanceQuarantined"] * (status == MISMATCH)
+
+
+def test_C2_2_an_object_that_is_not_what_the_request_names_is_kept_aside(door: Door) -> None:
+    head = door.log.head()
+    with RawPeer(door.port) as peer:
+        peer.established(associate_request(CONTEXTS))
+        assert stored(peer, WHOLE, instance=INSTANCE + "8") == MISMATCH
+    (recorded,) = door.log.read(head, 10)
+    fact = recorded.event
+    assert isinstance(fact, InstanceQuarantined)
+    assert (fact.sop_instance_uid, fact.sop_class_uid) == (INSTANCE + "8", CT_CLASS)
+    assert (fact.storage, fact.size) == ("default", len(WHOLE))
+    assert "SOPInstanceUID" in fact.refusal
+    raw = (door.root / fact.path).read_bytes()
+    assert raw[read_file_header(raw).size :] == WHOLE
+    assert recorded.envelope.by.kind == "device"
+    assert door.temp_files() == []
 
 
 def test_B12_a_deflate_bomb_is_refused(door: Door) -> None:
-    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
-    data_set = bomb.compress(minimal() + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 256 * 1024 * 1024))
-    for _ in range(256):
-        data_set += bomb.compress(bytes(1024 * 1024))
-    data_set += bomb.flush()
     with RawPeer(door.port) as peer:
         peer.established(associate_request(CONTEXTS))
-        assert stored(peer, data_set, number=5) == CANNOT_UNDERSTAND
+        assert stored(peer, deflate_bomb(), number=5) == CANNOT_UNDERSTAND
         assert peer.echo() == SUCCESS
 
 
@@ -121,7 +118,7 @@ def test_a_store_without_a_data_set_is_refused(door: Door) -> None:
         assert peer.echo() == SUCCESS
 
 
-def test_B21a_C2_4_the_same_object_again_is_success_and_no_second_fact(door: Door) -> None:
+def test_B21a_C2_4_D10_the_same_object_again_is_success_and_no_second_fact(door: Door) -> None:
     with RawPeer(door.port) as peer:
         peer.established(associate_request(CONTEXTS))
         assert stored(peer, WHOLE) == SUCCESS
@@ -131,10 +128,15 @@ def test_B21a_C2_4_the_same_object_again_is_success_and_no_second_fact(door: Doo
 
 
 def test_C2_9_an_abort_in_the_middle_keeps_what_was_finished_and_is_a_fact(door: Door) -> None:
+    before = door.log.head()
+
+    def aborted() -> list[AssociationAborted]:
+        return [one.event for one in door.log.read(before, 100) if isinstance(one.event, AssociationAborted)]
+
     with RawPeer(door.port) as peer:
         peer.established(associate_request(CONTEXTS, calling=b"ABORTER"))
         assert stored(peer, WHOLE) == SUCCESS
         peer.say(data(3, COMMAND | LAST, store_request()) + data(3, 0, WHOLE[:100]))
-    until(lambda: bool(door.log.stream("peer", "ABORTER")))
-    (fact,) = door.log.stream("peer", "ABORTER")
-    assert (fact.event.instances_stored, fact.event.half_received) == (1, 1)  # type: ignore[attr-defined]
+    until(lambda: bool(aborted()))
+    (fact,) = aborted()
+    assert (fact.calling_ae_title, fact.instances_stored, fact.half_received) == ("ABORTER", 1, 1)

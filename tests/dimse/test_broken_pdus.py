@@ -45,7 +45,7 @@ def ends(peer: RawPeer) -> bool:
     while (answer := peer.answer()) is not None:
         if answer[0] != ABORT:
             return False
-        assert answer[1][2] == 2, "we abort as the provider"
+        assert answer[1][2] in (0, 2)
     return True
 
 
@@ -189,7 +189,7 @@ def test_a_message_may_come_in_pieces_of_any_size(door: Door, size: int) -> None
         assert peer.status() == 0
 
 
-def test_C4_1_contexts_are_accepted_one_by_one_and_unknown_items_ignored(door: Door) -> None:
+def test_C4_3_contexts_are_accepted_one_by_one_and_unknown_items_ignored(door: Door) -> None:
     contexts = [
         context(1, VERIFICATION, IMPLICIT),
         context(3, CT_IMAGE, "1.2.3.4.5.6", EXPLICIT, IMPLICIT),

@@ -1,4 +1,4 @@
-"""A silent, slow or greedy peer is given up in time and never locks out another (B22 to B24, B31, F44, P14)."""
+"""A silent, slow or greedy peer is given up in time, locks nobody out (B22 to B24, B31, F44, P14, C4.4, D19)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,10 @@ def test_B24_a_peer_that_never_reads_is_given_up(door: Door) -> None:
 
 def test_P14_B23_past_the_places_of_unknown_peers_a_peer_is_rejected_for_now(door: Door) -> None:
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(RawPeer(door.port)) for _ in range(LIMITS.unknown_peer_associations_max)]
+        held = [
+            stack.enter_context(RawPeer(door.port, f"127.0.0.{2 + n % 2}"))
+            for n in range(LIMITS.unknown_peer_associations_max)
+        ]
         for peer in held:
             peer.established()
         refused = stack.enter_context(RawPeer(door.port))
@@ -117,8 +120,17 @@ def test_P14_B23_past_the_places_of_unknown_peers_a_peer_is_rejected_for_now(doo
     until(lambda: _is_served(door))
 
 
-def _is_served(door: Door) -> bool:
-    with RawPeer(door.port) as peer:
+def test_P14_B23_one_unknown_address_cannot_take_all_places_of_unknown_peers(door: Door) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(LIMITS.unknown_peer_associations_per_address_max):
+            stack.enter_context(RawPeer(door.port, "127.0.0.2")).established()
+        assert not _is_served(door, "127.0.0.2")
+        assert _is_served(door, "127.0.0.3")
+    until(lambda: _is_served(door, "127.0.0.2"))
+
+
+def _is_served(door: Door, source: str = "127.0.0.1") -> bool:
+    with RawPeer(door.port, source) as peer:
         peer.say(associate_request())
         answer = peer.answer()
         return answer is not None and answer[0] != RJ

@@ -15,8 +15,6 @@ from pathlib import Path
 
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
-_MEMORY = Path("/dev/shm")
-_ROOM_MIN = 4 * 1024**3
 _UNMOUNT_SECONDS = 20.0
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 _MAKE = {
@@ -91,9 +89,8 @@ def _release(path: Path) -> None:
 
 @contextlib.contextmanager
 def folder_for_disks() -> Iterator[Path]:
-    """A folder for images, in memory where there is room: a cut forgets in the file system, not below it."""
-    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_MIN
-    folder = Path(tempfile.mkdtemp(prefix="annals-disks-", dir=_MEMORY if in_memory else None))
+    """A folder for images; it may lie in memory: a cut forgets in the file system, not below it."""
+    folder = Path(tempfile.mkdtemp(prefix="annals-disks-"))
     folder.chmod(0o755)
     try:
         yield folder

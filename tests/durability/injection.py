@@ -12,7 +12,7 @@ from pathlib import Path
 _WITH_EFFECT = """
 openat write writev pwrite64 pwritev fsync fdatasync sync_file_range rename renameat renameat2 link linkat mkdir mkdirat
 unlink unlinkat rmdir close ftruncate fallocate copy_file_range sendfile sendto sendmsg connect socket shutdown fchmod
-fchown flock
+fchown flock utimensat
 """
 _WITHOUT_EFFECT = """
 read pread64 preadv readv lseek stat lstat fstat newfstatat statx fstatfs statfs access faccessat2 getdents64 readlink

@@ -37,19 +37,19 @@ def children(of: int) -> list[int]:
 
 def postmaster(folder: Path) -> int | None:
     """The pid of the server that works in an embedded database's folder."""
-    inside = _inside(folder)
-    return next((pid for pid in inside if parent(pid) not in inside and children(pid)), None)
+    parents = {pid: parent(pid) for pid in inside(folder)}
+    return next((pid for pid, of in parents.items() if of not in parents and pid in parents.values()), None)
 
 
-def _inside(folder: Path) -> set[int]:
-    data = (folder / "data").resolve()
-    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return {pid for pid in pids if _works_in(pid) == data}
+def inside(folder: Path) -> set[int]:
+    """Every process that works in an embedded database's folder."""
+    data = os.fspath((folder / "data").resolve())
+    return {int(name) for name in os.listdir("/proc") if name.isdigit() and _works_in(name) == data}
 
 
-def _works_in(pid: int) -> Path | None:
+def _works_in(pid: str) -> str | None:
     try:
-        return Path(f"/proc/{pid}/cwd").readlink()
+        return os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         return None
 
@@ -70,15 +70,45 @@ def kill_all(pids: Iterable[int]) -> None:
             os.waitpid(pid, 0)
 
 
+def freeze(pids: Iterable[int]) -> None:
+    """Stop processes, and wait until no thread of theirs is still in a system call."""
+    pids = list(pids)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + _GONE_SECONDS
+    for pid in pids:
+        while not _is_frozen(pid):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"process {pid} does not stop")
+            time.sleep(0.001)
+
+
+def _is_frozen(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return True
+    return all(state(int(thread.name)) in ("", "T", "Z", "X") for thread in threads)
+
+
 def kill_database(folder: Path) -> None:
     """End an embedded server with all its processes; the kernel's shared memory goes as it does in a power cut."""
     killed: set[str] = set()
     if server := postmaster(folder):
         os.kill(server, signal.SIGSTOP)
-    while inside := _inside(folder):
-        kill_all(inside)
-        killed |= {str(pid) for pid in inside}
+    while found := inside(folder):
+        kill_all(found)
+        killed |= {str(pid) for pid in found}
     for line in Path("/proc/sysvipc/shm").read_text("ascii").splitlines()[1:]:
         fields = line.split()
         if fields[4] in killed:
             subprocess.run(["ipcrm", "-m", fields[1]], check=False, capture_output=True)
+
+
+def command_line(pid: int) -> str:
+    """What a process was started as."""
+    try:
+        return f"{pid} (parent {parent(pid)}): {Path(f'/proc/{pid}/cmdline').read_bytes()!r}"
+    except OSError:
+        return f"{pid} has ended"

@@ -1,8 +1,12 @@
-"""Modalities that never give up: what they were told is remembered, what they were not told is sent again."""
+"""Modalities that never give up: what they were told is remembered, what they were not told is sent again.
+
+One kind speaks DIMSE, the other STOW-RS.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import threading
 from itertools import count
@@ -10,10 +14,16 @@ from itertools import count
 from adapters.dimse import requestor
 from adapters.dimse.association import Association
 from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
+from domain.errors import Because
 from domain.limits import Limits
+from tests.archive.stow import RELATED, Answer, multipart, part10
 from tests.durability.objects import SOP_CLASS, SYNTAX, Sent, sent, study_uid
 
 _PAUSE_SECONDS = 0.05
+_PACE_SECONDS = 0.01
+"""Between two messages: whatever is acknowledged is looked for in the end, which takes longer than to send it."""
+
+_INSTANCES_A_REQUEST = 3
 _LIMITS = Limits(connect_timeout_seconds=3.0, dimse_timeout_seconds=20.0)
 
 
@@ -59,15 +69,17 @@ class Sender:
         descriptor = os.memfd_create("object")
         try:
             while not self._ended.is_set():
-                with contextlib.suppress(AssociationEnded, AssociationRejected, ConnectionFailed, OSError):
-                    self._associate_and_send(descriptor)
+                with contextlib.suppress(
+                    AssociationEnded, AssociationRejected, ConnectionFailed, http.client.HTTPException, OSError
+                ):
+                    self._connect_and_send(descriptor)
                 self._ended.wait(_PAUSE_SECONDS)
         except Exception as error:  # noqa: BLE001 - raised by stop()
             self._fault = error
         finally:
             os.close(descriptor)
 
-    def _associate_and_send(self, descriptor: int) -> None:
+    def _connect_and_send(self, descriptor: int) -> None:
         association = requestor.associate(
             "127.0.0.1",
             self._port,
@@ -82,6 +94,7 @@ class Sender:
                 if self._send(association, descriptor, self._waiting):
                     self.acknowledged.append(self._waiting)
                     self._waiting = None
+                self._ended.wait(_PACE_SECONDS)
             association.release()
         finally:
             association.abort()
@@ -108,3 +121,35 @@ class Sender:
             self.refusals.append(status)
             self._ended.wait(_PAUSE_SECONDS)
         return not status
+
+
+class WebSender(Sender):
+    """Stores a few objects a request over one connection; what an answer does not name is sent again."""
+
+    def __init__(self, port: int, part: int, size: int, study: int = 1) -> None:
+        super().__init__(port, part, size, study)
+        self._unanswered: list[Sent] = []
+
+    def _connect_and_send(self, descriptor: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            while not self._ended.is_set():
+                while len(self._unanswered) < _INSTANCES_A_REQUEST:
+                    self._unanswered.append(self._next())
+                files = [part10(one.data_set(), one.instance) for one in self._unanswered]
+                connection.request("POST", "/dicom-web/studies", multipart(files), {"Content-Type": RELATED})
+                answer = connection.getresponse()
+                self._hear(Answer(answer.status, answer.headers, answer.read()))
+                self._ended.wait(_PACE_SECONDS)
+        finally:
+            connection.close()
+
+    def _hear(self, answer: Answer) -> None:
+        if answer.status in (200, 202):
+            stored = set(answer.stored)
+            self.acknowledged += [one for one in self._unanswered if one.instance in stored]
+            self._unanswered = [one for one in self._unanswered if one.instance not in stored]
+        if answer.status != 200:
+            assert answer.status in (202, 503, 507), answer
+            self.refusals.append(Because.OUT_OF_RESOURCES.value)
+            self._ended.wait(_PAUSE_SECONDS)

@@ -143,6 +143,7 @@ class Site:
         """The archive's parts over this site, as after a start."""
         settings, _ = load(None, {**SETTINGS, "ANNALS_STORAGE__PATH": str(self.storage)}, data=self.data)
         with compose.archive(settings, self.server.dsn(), connections=4) as archive:
+            archive.make_first_storage()
             files = archive.files({})
             try:
                 yield archive, files

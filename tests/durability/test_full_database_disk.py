@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive.conftest import until
-from tests.durability.whole import Machine, more_acknowledged, no_process_left, sending
+from tests.durability.whole import Machine, ends_without_a_process, more_acknowledged, sending
 
 _REFUSED_SECONDS = 60.0
 _OUT_OF_RESOURCES = 0xA700
@@ -63,5 +63,4 @@ def test_F12_a_full_database_disk_refuses_then_recovers_by_itself(whole: Machine
     until(archive.ready, 60, "ready again")
     assert archive.broken_promises([one for sender in senders for one in sender.acknowledged]) == []
     assert {status for sender in senders for status in sender.refusals} == {_OUT_OF_RESOURCES}
-    assert archive.stop() == 0
-    until(lambda: no_process_left(archive), 30, "no process of the archive is left")
+    ends_without_a_process(archive)

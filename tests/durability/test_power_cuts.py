@@ -11,10 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.archive.conftest import until
 from tests.durability.disks import FILE_SYSTEMS
 from tests.durability.objects import Sent
-from tests.durability.whole import Machine, WholeArchive, more_acknowledged, no_process_left, sending
+from tests.durability.whole import Machine, WholeArchive, ends_without_a_process, more_acknowledged, sending
 
 _CUTS = {"ext4": 3, "xfs": 2}
 _CUTS_OF_A_SOAK = {"ext4": 13, "xfs": 12}
@@ -73,6 +72,5 @@ def test_F08_F09_what_was_acknowledged_outlives_every_power_cut(
     assert checked is not None
     assert checked[0] > 0
     assert archive.facts_broken(everything) == []
-    assert archive.stop() == 0
-    until(lambda: no_process_left(archive), 30, "no process of the archive is left")
+    ends_without_a_process(archive)
     assert [path for path in whole.storage.glob(".incoming/*/*") if path.name != "lease"] == []

@@ -17,13 +17,15 @@ from tests.archive.conftest import Archive, until
 from tests.durability import checker, machine
 from tests.durability.disks import Disk
 from tests.durability.objects import Sent
-from tests.durability.senders import Sender
+from tests.durability.senders import Sender, WebSender
 
 SENDERS = 4
 SIZE = 20_000
 _FOUND = re.compile(r"\(0008,0018\) UI \[([0-9.]+)")
 _SUCCESS = re.compile(r"Received (Final Find|C-GET) Response \(Success\)")
-_PROGRESS_SECONDS = 90.0
+_PROGRESS_SECONDS = 240.0
+_LAST_WORDS = 20_000
+_TRACE_LINES_MAX = 200
 
 
 class WholeArchive(Archive):
@@ -55,15 +57,36 @@ class WholeArchive(Archive):
             kinds["postgres"] = machine.children(server)
         return {kind: pids for kind, pids in kinds.items() if pids}
 
+    def freeze(self) -> None:
+        """Let nothing of it go on. Who starts others is stopped first."""
+        members = self.members()
+        for kind in ("supervisor", "postmaster"):
+            machine.freeze(members.get(kind, []))
+        machine.freeze({*self.processes(), *machine.inside(self.database)})
+
     def kill(self) -> None:
         """Every process at once, as the power takes them."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGSTOP)
+        running = self.process if self.process and self.process.poll() is None else None
+        if running:
+            running.send_signal(signal.SIGSTOP)
         machine.kill_database(self.database)
-        if self.process:
-            machine.kill_all([*machine.children(self.process.pid), *self.processes(), self.process.pid])
-            self.process.wait()
+        if running:
+            machine.kill_all([*machine.children(running.pid), running.pid])
+            running.wait()
         machine.kill_all(self.processes())
+
+    def unforeseen(self) -> list[str]:
+        """The traces in its log, each with what follows: what no part of it has foreseen. A drain may cut requests off.
+
+        A process that ends by an exception shows it in a frame of many lines.
+        """
+        lines = self.log_lines().splitlines()
+        traces = [at for at, line in enumerate(lines) if "Traceback" in line]
+        return [
+            "\n".join(lines[at : at + _TRACE_LINES_MAX])
+            for at in traces
+            if "timeout graceful shutdown exceeded" not in lines[at]
+        ]
 
     @property
     def dsn(self) -> str:
@@ -110,25 +133,26 @@ class WholeArchive(Archive):
         """The instances of a study, by C-FIND."""
         keys = ("QueryRetrieveLevel=IMAGE", f"StudyInstanceUID={study}", f"SeriesInstanceUID={study}.1")
         asked = [part for key in (*keys, "SOPInstanceUID") for part in ("-k", key)]
-        until(
-            lambda: self._answered("findscu", "-v", "-S", *asked), _PROGRESS_SECONDS, "C-FIND is answered with Success"
-        )
+        self._succeed("findscu", "-v", "-S", *asked)
         return set(_FOUND.findall(self._said))
 
     def given(self, study: str) -> dict[str, bytes]:
         """The data sets of a study, by C-GET."""
         with tempfile.TemporaryDirectory() as folder:
             asked = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
-            until(
-                lambda: self._answered("getscu", "-v", "-S", "+B", "-od", folder, *asked),
-                _PROGRESS_SECONDS,
-                "C-GET is answered with Success",
-            )
+            self._succeed("getscu", "-v", "-S", "+B", "-od", folder, *asked)
             raws = [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
         return {name: raw[read_file_header(raw).size :] for name, raw in raws}
 
+    def _succeed(self, tool: str, *arguments: str) -> None:
+        """Run a tool until it is told Success; just after a crash it may be told to come again."""
+        try:
+            until(lambda: self._answered(tool, *arguments), _PROGRESS_SECONDS, f"{tool} is told Success")
+        except AssertionError:
+            print(self._said, self.log_lines()[-_LAST_WORDS:], sep="\n")
+            raise
+
     def _answered(self, tool: str, *arguments: str) -> bool:
-        """Whether a tool was told Success; just after a crash it may be told to come again."""
         done = self.dcmtk(tool, *arguments)
         self._said = done.stdout + done.stderr
         return done.returncode == 0 and _SUCCESS.search(self._said) is not None
@@ -145,7 +169,12 @@ class Machine:
         self.archive = WholeArchive(images, self.disks[1].path / "data", settings)
 
     def cut(self) -> None:
-        """Cut the power, and start again as the machine would."""
+        """Cut the power, and start again as the machine would.
+
+        Nothing runs without power: let go on, XFS answers some syncs with success that it has just thrown away, and the
+        other disk, cut a moment later, would hold what followed.
+        """
+        self.archive.freeze()
         for disk in self.disks:
             disk.cut()
         self.archive.kill()
@@ -162,8 +191,9 @@ class Machine:
 
 @contextmanager
 def sending(archive: WholeArchive, study: int = 1) -> Iterator[list[Sender]]:
-    """Four senders at work, each with a study of its own for this number."""
+    """Four senders and one over HTTP at work, each with a study of its own for this number."""
     senders = [Sender(archive.port, part, SIZE, study) for part in range(1, SENDERS + 1)]
+    senders.append(WebSender(archive.dicomweb_port, SENDERS + 1, SIZE, study))
     for sender in senders:
         sender.start()
     try:
@@ -183,6 +213,12 @@ def more_acknowledged(senders: Iterable[Sender], number: int) -> None:
     )
 
 
-def no_process_left(archive: WholeArchive) -> bool:
-    """Whether nothing of it runs any more."""
-    return not archive.processes() and machine.postmaster(archive.database) is None
+def ends_without_a_process(archive: WholeArchive) -> None:
+    """Stop it; nothing of it may run any more."""
+    assert archive.stop() == 0
+    try:
+        until(lambda: not archive.processes() and machine.postmaster(archive.database) is None, 30, "no process left")
+    except AssertionError:
+        left = [*archive.processes(), *machine.inside(archive.database)]
+        print(*(machine.command_line(pid) for pid in left), archive.log_lines()[-_LAST_WORDS:], sep="\n")
+        raise

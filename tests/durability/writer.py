@@ -18,9 +18,14 @@ from typing import Any
 
 from adapters.files import disk
 from annals import compose
+from annals.compose import Archive
 from annals.settings import load
+from annals.storage_commands import take_back
+from annals.storage_upkeep import moving, reconciling
+from domain import storage
 from domain.errors import Refused, Unavailable
 from domain.event import Actor
+from processes.move_storage import Outcome
 from processes.receive import Receiver
 from tests.durability.objects import PIECE, SOP_CLASS, SYNTAX, Sent
 
@@ -30,6 +35,9 @@ SETTINGS = {
     "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "0.001",
     "ANNALS_LIMITS__DATABASE_TIMEOUT_SECONDS": "2",
     "ANNALS_LIMITS__LOCK_TIMEOUT_SECONDS": "2",
+    "ANNALS_LIMITS__MOVED_FILE_GRACE_SECONDS": "0.05",
+    "ANNALS_LIMITS__ORPHAN_GRACE_SECONDS": "0.05",
+    "ANNALS_STORAGE__OVERWRITE_IMAGE": "true",
 }
 
 
@@ -58,14 +66,22 @@ def _carry_out(order: dict[str, Any]) -> None:
     settings, _ = load(None, {**SETTINGS, "ANNALS_STORAGE__PATH": order["storage"]}, data=Path(order["data"]))
     objects = [Sent(*one) for one in order["objects"]]
     with compose.archive(settings, order["dsn"], connections=2) as archive:
+        archive.make_first_storage()
         files = archive.files({})
         receiver = archive.receiver(files, {})
         archive.log.head()
         _prepare(order, objects, receiver)
+        if order.get("adopt"):
+            _forget(archive)
+            objects = []
         _mutate(order["mutant"])
         threads = {thread.name: thread.native_id for thread in threading.enumerate()}
         _say("ready", os.getpid(), threads["log-writer"])
         os.read(0, 1)
+        if order.get("move"):
+            _move(archive, *order["move"])
+        if order.get("adopt"):
+            adopt(archive, Path(order["storage"]))
         for index, one in enumerate(objects):
             try:
                 if order["mutant"] == "answer before fact":
@@ -76,6 +92,32 @@ def _carry_out(order: dict[str, Any]) -> None:
                 _say("refused", index, type(error).__name__, error)
         _say("done")
         os._exit(0)
+
+
+def _move(archive: Archive, source: str, target: str) -> None:
+    known = {one.name: one for one in archive.known_storages()}
+    for one in moving(archive, known[source], known[target], BY, {}).run():
+        assert one.outcome is not Outcome.FAILED, one
+
+
+def _forget(archive: Archive) -> None:
+    """Remove the storage from use: its files stay. The next work on it is not the first of the process."""
+    known = _default(archive)
+    assert not [one for one in reconciling(archive, known, BY, {}, mend=False, adopt=False).run() if one.done]
+    archive.log.change(storage.KIND, known.name, storage.remove, known.name, fold=storage.fold, by=BY)
+    compose.catch_up(archive)
+
+
+def adopt(archive: Archive, folder: Path) -> None:
+    """Take a removed storage's folder back, and what lies in it: as 'storage adopt' and 'reconcile --adopt' do."""
+    take_back(archive, folder, BY)
+    compose.catch_up(archive)
+    for one in reconciling(archive, _default(archive), BY, {}, mend=False, adopt=True).run():
+        assert one.done == "adopted", one
+
+
+def _default(archive: Archive) -> storage.Storage:
+    return next(one for one in archive.known_storages() if one.name == compose.DEFAULT_STORAGE)
 
 
 def _prepare(order: dict[str, Any], objects: list[Sent], receiver: Receiver) -> None:

@@ -81,7 +81,7 @@ def test_F10_a_full_storage_refuses_an_object_and_goes_on_with_what_fits(
     assert len([record for record in caplog.records if "refuses" in record.message]) == 2
 
 
-def test_NET_8_too_little_free_space_is_refused_before_any_data(mounted: Callable[[str], Path]) -> None:
+def test_NET_8_C2_3_too_little_free_space_is_refused_before_any_data(mounted: Callable[[str], Path]) -> None:
     root = mounted("size=8m") / "storage"
     limits = replace(LIMITS, storage_free_min=6 * MIB)
     files = StoredFiles([Storage.open(root, "default", limits)], limits, Indexer(limits))
@@ -240,7 +240,7 @@ def test_F14_F18_a_missing_cut_or_changed_file_is_an_error_of_that_object_only(f
         assert not reader.is_whole()
     with files.read(good) as reader:
         assert reader.is_whole()
-    with pytest.raises(Refused, match="not configured"):
+    with pytest.raises(Refused, match="not in use"):
         files.open(replace(good, storage="other"))
 
 

@@ -227,6 +227,32 @@ def test_B20_a_large_object_is_written_and_scanned_with_flat_memory(files: Store
         assert reader.is_whole()
 
 
+@pytest.mark.parametrize(
+    ("limits", "places"),
+    [
+        pytest.param(Limits(storage_free_min=1, quarantine_files_max=2), 2, id="files"),
+        pytest.param(Limits(storage_free_min=1, quarantine_size_max=3 * len(image())), 2, id="bytes"),
+    ],
+)
+def test_C2_2_the_quarantine_takes_no_more_than_its_limits(root: Path, limits: Limits, places: int) -> None:
+    storage = Storage.open(root, "default", limits)
+    files = StoredFiles([storage], limits, Indexer(limits))
+    quarantined = []
+    for _ in range(4):
+        incoming = files.receive(CT_CLASS, INSTANCE + "9", EXPLICIT, "MODALITY")
+        incoming.write(image())
+        with pytest.raises(Refused) as refusal:
+            incoming.header()
+        assert refusal.value.because is Because.IDENTIFIER_DOES_NOT_MATCH
+        quarantined += [incoming.quarantined] if incoming.quarantined else []
+    assert sorted(f".quarantine/{path.name}" for path in (root / ".quarantine").iterdir()) == sorted(
+        one.path for one in quarantined
+    )
+    assert len(quarantined) == places
+    assert temp_files(root) == []
+    files.close()
+
+
 def test_P3_a_discarded_refused_or_forgotten_object_leaves_nothing(files: StoredFiles, root: Path) -> None:
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))

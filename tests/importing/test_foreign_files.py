@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,11 @@ from hypothesis import strategies as st
 from adapters.dicom.foreign_file import ForeignFile, ForeignFileReader, MediaDirectory, NotAnObject
 from adapters.dicom.part10 import file_header
 from domain.limits import Limits
-from tests.dicom.encoding import CT_CLASS, EXPLICIT, INSTANCE, minimal
+from tests.dicom.encoding import BIG_ENDIAN, CT_CLASS, DEFLATED, EXPLICIT, IMPLICIT, INSTANCE, minimal
 
-IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 READER = ForeignFileReader(Limits())
 WHOLE = file_header(CT_CLASS, INSTANCE, EXPLICIT, "X") + minimal()
+STARTS = [b"", WHOLE, WHOLE[132:], *(minimal(syntax=syntax) for syntax in (IMPLICIT, EXPLICIT, BIG_ENDIAN))]
 
 
 def read(data: bytes) -> ForeignFile:
@@ -35,6 +37,44 @@ def read(data: bytes) -> ForeignFile:
 )
 def test_an_object_is_found_with_and_without_its_header(data: bytes, offset: int) -> None:
     assert read(data) == ForeignFile(CT_CLASS, INSTANCE, EXPLICIT, offset, len(minimal()))
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
+def test_B06_the_syntax_of_a_bare_data_set_is_told_by_its_first_element(syntax: str) -> None:
+    data = minimal(syntax=syntax)
+    assert read(data) == ForeignFile(CT_CLASS, INSTANCE, syntax, 0, len(data))
+
+
+def test_a_deflated_object_is_looked_into() -> None:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = deflater.compress(minimal()) + deflater.flush()
+    header = file_header(CT_CLASS, INSTANCE, DEFLATED, "X")
+    assert read(header + data) == ForeignFile(CT_CLASS, INSTANCE, DEFLATED, len(header), len(data))
+    with pytest.raises(NotAnObject):
+        read(header + data[:-4])
+
+
+def test_a_header_with_much_private_information_is_read() -> None:
+    private = struct.pack("<HH2sHI", 2, 0x0102, b"OB", 0, 200_000) + bytes(200_000)
+    header = file_header(CT_CLASS, INSTANCE, EXPLICIT, "X") + private
+    assert read(header + minimal()).offset == len(header)
+
+
+@pytest.mark.parametrize("uid", [b"1.2.\xff3", b"9." * 40, b"../../etc", b"1..2"])
+@pytest.mark.parametrize("tag", [0x00080016, 0x00080018])
+def test_B06_an_illegal_UID_is_no_object(tag: int, uid: bytes) -> None:
+    with pytest.raises(NotAnObject, match="UID"):
+        read(minimal([(tag, "UI", uid + bytes(len(uid) & 1))]))
+
+
+@pytest.mark.parametrize("syntax", ["\xe9", "1.2.a", "..", "9" * 64])
+def test_a_header_with_an_illegal_syntax_is_no_object(syntax: str) -> None:
+    data = file_header(CT_CLASS, INSTANCE, syntax, "X") + minimal()
+    if syntax.isdigit():
+        assert read(data).transfer_syntax_uid == syntax
+        return
+    with pytest.raises(NotAnObject):
+        read(data)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +100,10 @@ def test_a_DICOMDIR_is_told_apart() -> None:
         read(file_header("1.2.840.10008.1.3.10", INSTANCE, EXPLICIT, "X") + minimal())
 
 
-@given(st.binary(max_size=600), st.booleans(), st.integers(0, len(WHOLE)))
-def test_noise_is_refused_and_raises_nothing_else(noise: bytes, inside: bool, at: int) -> None:
-    data = WHOLE[:at] + noise + WHOLE[at + len(noise) :] if inside else noise
+@given(st.binary(max_size=600), st.sampled_from(STARTS), st.floats(0, 1))
+def test_noise_is_refused_and_raises_nothing_else(noise: bytes, start: bytes, part: float) -> None:
+    at = int(part * len(start))
+    data = start[:at] + noise + start[at + len(noise) :]
     try:
         file = read(data)
     except (NotAnObject, MediaDirectory):

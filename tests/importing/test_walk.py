@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from annals.importing.journal import Journal
 from annals.importing.report import Report
 from annals.importing.walk import Found, PassedOver, count, walk
 
@@ -61,28 +61,6 @@ def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch:
     assert len([one for one in seen if isinstance(one, Found)]) == 1
 
 
-def test_a_journal_remembers_files_as_they_were_and_drops_a_torn_mark(tmp_path: Path) -> None:
-    one, other = Found(b"/a", 1, 1), Found(b"/b", 1, 1)
-    journal = Journal(tmp_path / "state" / "journal")
-    journal.add(one)
-    journal.add(other)
-    journal.close()
-    os.truncate(journal.path, journal.path.stat().st_size - 3)
-    journal = Journal(tmp_path / "state" / "journal")
-    assert journal.has(one)
-    assert not journal.has(other)
-    assert not journal.has(Found(b"/a", 2, 1))
-    assert not journal.has(Found(b"/a", 1, 2))
-    journal.add(other)
-    journal.close()
-    journal = Journal(tmp_path / "state" / "journal")
-    assert journal.has(one)
-    assert journal.has(other)
-    journal.forget()
-    assert not journal.path.exists()
-    journal.close()
-
-
 def test_B67_a_report_has_one_line_for_a_file_whatever_its_name(tmp_path: Path) -> None:
     report = Report(tmp_path / "report.txt")
     assert not report.path.exists()
@@ -90,3 +68,16 @@ def test_B67_a_report_has_one_line_for_a_file_whatever_its_name(tmp_path: Path) 
     report.close()
     (line,) = report.path.read_text("utf-8").splitlines()
     assert line == "/x/new\\nline\\x1b[2J \\udcff\treason\\nwith newline"
+
+
+def test_B67_files_are_found_one_at_a_time_however_many_there_are(tmp_path: Path) -> None:
+    many = 20_000
+    for number in range(many):
+        os.close(os.open(tmp_path / f"{number}", os.O_CREAT | os.O_WRONLY))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in walk(bytes(tmp_path))) == many
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 200_000

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.log.codec import Codec, UnknownFact
+from adapters.log.codec import Codec, UnknownFact, UnreadableFact
 from annals.compose import FACTS
+from domain.device import DeviceAdded
 from domain.event import Actor, Envelope, Event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -33,6 +34,16 @@ def test_the_stored_example_of_a_fact_is_read_and_written_the_same(fact: type[Ev
     event, envelope = CODEC.decode(fact.NAME, stored)
     assert type(event) is fact
     assert CODEC.encode(event, envelope) == stored
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "older").glob("*.json")), ids=lambda path: path.stem)
+def test_a_form_of_an_older_program_is_read_and_what_it_lacks_takes_its_default(path: Path) -> None:
+    event, _ = CODEC.decode(path.stem, path.read_bytes().strip())
+    said = orjson.loads(path.read_bytes())["fact"]
+    assert said == {name: getattr(event, name) for name in said}
+    lacking = [field for field in dataclasses.fields(event) if field.name not in said]
+    assert lacking
+    assert all(getattr(event, field.name) == field.default for field in lacking)
 
 
 def test_no_stored_example_is_without_its_fact() -> None:
@@ -68,6 +79,29 @@ def test_an_unknown_fact_is_an_error_that_says_what_to_do() -> None:
             "NotYetKnown",
             b'{"at":"2026-01-01T00:00:00Z","by":["a","b","c"],"cause":"","command":"","fact":{},"reason":""}',
         )
+
+
+@pytest.mark.parametrize("state", [b"", b"{", b"[]", b"{}", b"\xff", b"null"])
+def test_a_stored_form_that_is_broken_is_an_error_of_its_own(state: bytes) -> None:
+    with pytest.raises(UnreadableFact, match="DeviceAdded"):
+        CODEC.decode("DeviceAdded", state)
+
+
+def test_a_fact_without_a_field_that_has_no_default_is_an_error_of_its_own() -> None:
+    stored = orjson.loads((GOLDEN / "DeviceAdded.json").read_bytes())
+    del stored["fact"]["host"]
+    with pytest.raises(UnreadableFact):
+        CODEC.decode("DeviceAdded", orjson.dumps(stored))
+    stored = orjson.loads((GOLDEN / "DeviceAdded.json").read_bytes())
+    del stored["fact"]["description"]
+    event, _ = CODEC.decode("DeviceAdded", orjson.dumps(stored))
+    assert event.description == ""  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff"])
+def test_a_text_that_is_no_unicode_never_reaches_the_log(text: str) -> None:
+    with pytest.raises(TypeError):
+        CODEC.encode(DeviceAdded("AE", text, 1, ""), Envelope(datetime.now(UTC), Actor("user", "u")))
 
 
 def test_a_field_of_a_newer_program_is_passed_over_and_a_missing_one_takes_its_default() -> None:

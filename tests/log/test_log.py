@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from adapters.log.codec import UnknownFact
 from adapters.log.log import EventLog
 from adapters.log.recorder import WRITER_LOCK
 from annals.compose import FACTS
@@ -24,6 +24,7 @@ from domain.device import DeviceAdded
 from domain.errors import Unavailable
 from domain.event import Actor
 from domain.limits import Limits
+from tests.postgres.between import LosesAnswers
 
 BY = Actor("user", "test", "127.0.0.1")
 LIMITS = Limits(database_timeout_seconds=2.0, lock_timeout_seconds=1.0)
@@ -176,52 +177,9 @@ def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-class _LosesAnswers:
-    """Between the log and the database: passes everything on, but closes instead of giving the answer to an insert."""
-
-    def __init__(self, server_socket: str) -> None:
-        self._server = server_socket
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self.lose = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listening.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._server)
-            losing = threading.Event()
-            threading.Thread(target=self._pass, args=(client, server, losing, True), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, losing, False), daemon=True).start()
-
-    def _pass(self, source: socket.socket, target: socket.socket, losing: threading.Event, asks: bool) -> None:
-        try:
-            while got := source.recv(65536):
-                if asks and self.lose.is_set() and b"AssociationAborted" in got:
-                    self.lose.clear()
-                    losing.set()
-                if not asks and losing.is_set():
-                    break
-                target.sendall(got)
-        except OSError:
-            pass
-        finally:
-            for end in (source, target):
-                end.close()
-
-
-def test_F22_an_answer_that_is_lost_after_the_commit_is_settled_by_the_log_itself(dsn: str) -> None:
-    said = psycopg.conninfo.conninfo_to_dict(dsn)
-    between = _LosesAnswers(f"{said['host']}/.s.PGSQL.{said.get('port', 5432)}")
-    through = psycopg.conninfo.make_conninfo(dsn, host="127.0.0.1", port=between.port)
-    log = EventLog(through, FACTS, LIMITS)
+def test_F22_D10_an_answer_that_is_lost_after_the_commit_is_settled_by_the_log_itself(dsn: str) -> None:
+    between = LosesAnswers(dsn, b"AssociationAborted")
+    log = EventLog(between.dsn, FACTS, LIMITS)
     log.open()
     try:
         note(log, "FIRST")
@@ -293,3 +251,84 @@ def test_particulars_are_written_once_with_the_fact_that_names_them(log: EventLo
         rows = connection.execute("SELECT id, content FROM log.particulars").fetchall()
     assert rows == [(made.id, content)]
     assert log.particulars([made.id])[made.id].content == content
+
+
+def test_what_the_database_refuses_in_one_append_does_not_fail_those_that_share_its_transaction(
+    log: EventLog, dsn: str
+) -> None:
+    poison = log.particulars_for({"patient": {"00100010": {"vr": "PN", "Value": ["a\0b"]}}})
+
+    def append(key: str) -> None:
+        fact = AssociationAborted(key, "A", 0, 0, "")
+        log.change("peer", key, abort, fact, by=BY, particulars=(poison,) if key == "POISON" else ())
+
+    keys = [*(f"GOOD{number}" for number in range(12)), "POISON"]
+    with psycopg.connect(dsn) as holder, ThreadPoolExecutor(len(keys)) as pool:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+        waiting = {"GOOD0": pool.submit(append, "GOOD0")}
+        _until(lambda: _waits_for_a_lock(dsn))
+        waiting |= {key: pool.submit(append, key) for key in keys[1:]}
+        holder.rollback()
+        for key, one in waiting.items():
+            assert (one.exception(30) is None) == (key != "POISON"), key
+    assert {fact.event.calling_ae_title for fact in log.read(0, 100)} == set(keys[:-1])  # type: ignore[attr-defined]
+
+
+def _waits_for_a_lock(dsn: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        return bool(connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall())
+
+
+def test_two_facts_of_one_version_in_one_transaction_are_settled_one_by_one(log: EventLog, dsn: str) -> None:
+    with psycopg.connect(dsn) as holder, ThreadPoolExecutor(8) as pool:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+        first = pool.submit(note, log, "FIRST")
+        _until(lambda: _waits_for_a_lock(dsn))
+        others = [pool.submit(add, log, "CT", 2000 + number) for number in range(7)]
+        holder.rollback()
+        first.result(30)
+        assert sum(one.result(30) for one in others) == 7
+    assert [fact.version for fact in log.stream(device.KIND, "CT")] == list(range(1, 8))
+
+
+def test_a_fact_that_this_program_does_not_know_is_not_passed_over(log: EventLog, dsn: str) -> None:
+    note(log, "BEFORE")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO log.event (originator_id, originator_version, topic, state) "
+            "SELECT gen_random_uuid(), 1, 'OfTomorrow', state FROM log.event"
+        )
+    note(log, "AFTER")
+    assert len(log.read(0, 1)) == 1
+    with pytest.raises(UnknownFact, match="OfTomorrow"):
+        log.read(0, 10)
+
+
+def test_a_closed_log_takes_nothing_more_and_what_it_had_taken_is_there(dsn: str) -> None:
+    log = EventLog(dsn, FACTS, LIMITS)
+    log.open()
+    note(log, "TAKEN")
+    log.close()
+    with pytest.raises(Unavailable):
+        note(log, "LATE")
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM log.event").fetchone() == (1,)
+
+
+def test_a_reader_passes_over_what_it_does_not_want_and_stops_at_what_nobody_knows(dsn: str, log: EventLog) -> None:
+    note(log, "A")
+    add(log, "CT", 104)
+    note(log, "B")
+    wanted = {DeviceAdded.NAME}
+    batch = log.read_wanted(0, 2, wanted)
+    assert ([type(fact.event) for fact in batch.facts], batch.count) == ([DeviceAdded], 2)
+    rest = log.read_wanted(batch.position, 2, wanted)
+    assert (list(rest.facts), rest.count, rest.position) == ([], 1, log.head())
+    assert log.read_wanted(rest.position, 2, wanted).count == 0
+    older = EventLog(dsn, [DeviceAdded], LIMITS)
+    older.open()
+    try:
+        with pytest.raises(UnknownFact, match="use a newer one"):
+            older.read_wanted(0, 10, wanted)
+    finally:
+        older.close()

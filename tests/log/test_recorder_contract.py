@@ -1,4 +1,8 @@
-"""The recorder keeps the eventsourcing library's own contract (its test cases), but for what we forbid."""
+"""The recorder keeps the eventsourcing library's own contract (its test cases), but for what we forbid.
+
+``AggregateRecorderTestCase`` does not apply: it demands that an insert tells no positions, which an application
+recorder does. Tracking and process recorders are not ours: a reader's position stands beside its rows (projections).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
+from eventsourcing.persistence import OperationalError
 from eventsourcing.postgres import PostgresDatastore
 from eventsourcing.tests.persistence import (
     ApplicationRecorderTestCase,
@@ -43,6 +48,15 @@ class TestAsApplicationRecorder(_OnOurTables, ApplicationRecorderTestCase[Record
 
 class TestPositionsOfTwoWriters(_OnOurTables, NonInterleavingNotificationIDsBaseCase):
     """Facts of one append stand together."""
+
+
+def test_D9_a_datastore_with_database_functions_is_refused_since_they_insert_without_the_lock() -> None:
+    datastore = PostgresDatastore("none", "none", "1", "none", "none", enable_db_functions=True)
+    try:
+        with pytest.raises(OperationalError, match="must stay off"):
+            Recorder(datastore)
+    finally:
+        datastore.close()
 
 
 del ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase

@@ -111,6 +111,30 @@ def test_a_database_that_forgets_is_refused(postgres_server: EmbeddedPostgres, s
             check_durability(dsn)
 
 
+def test_CLI_3_a_text_that_is_no_dsn_is_an_error_that_says_what_to_do_and_repeats_nothing_of_it() -> None:
+    for begin in (lambda: migrate("password secret", MIGRATIONS), lambda: check_durability("password secret")):
+        with pytest.raises(Unavailable, match="write it like") as raised:
+            begin()
+        assert "secret" not in str(raised.value)
+
+
+def test_CLI_3_an_account_without_the_right_is_told_which_it_needs(bare: str) -> None:
+    role = f"weak_{time.monotonic_ns()}"
+    with psycopg.connect(bare, autocommit=True) as connection:
+        connection.execute(SQL("CREATE ROLE {}").format(Identifier(role)))
+        with pytest.raises(Unavailable, match="make it the owner"):
+            migrate(psycopg.conninfo.make_conninfo(bare, options=f"-c role={role}"), MIGRATIONS)
+        connection.execute(SQL("DROP ROLE {}").format(Identifier(role)))
+
+
+def test_a_database_that_does_not_keep_unicode_is_refused(postgres_server: EmbeddedPostgres) -> None:
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        with pytest.raises(Unavailable, match="ENCODING 'UTF8'"):
+            migrate(postgres_server.dsn("ascii"), MIGRATIONS)
+        connection.execute("DROP DATABASE ascii WITH (FORCE)")
+
+
 def test_CLI_3_a_database_that_does_not_answer_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(Unavailable, match="mend"):
         migrate("host=127.0.0.1 port=1 dbname=none connect_timeout=2", MIGRATIONS)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from adapters.log.log import EventLog
 from adapters.postgres.database import Database
 from annals.compose import FACTS
 from domain.association import AssociationAborted, abort
+from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor, Recorded
 from domain.limits import Limits
 from projections.engine import Projection, Reader, ReadModel
@@ -72,7 +77,7 @@ def _all(reader: Reader) -> int:
     return read
 
 
-def test_facts_become_rows_once_and_in_order(site: Site) -> None:
+def test_D18_facts_become_rows_once_and_in_the_order_of_their_positions(site: Site) -> None:
     titles = [f"T{number}" for number in range(20)]
     for title in titles:
         site.note(title)
@@ -106,7 +111,67 @@ def test_a_fact_that_cannot_be_taken_is_parked_and_the_others_are_read(
     assert "cannot take" in caplog.text
 
 
-def test_a_reader_that_fails_in_the_middle_moves_neither_rows_nor_position(
+@pytest.mark.parametrize(
+    "error", [AssertionError, AttributeError, IndexError, InvalidInput, KeyError, RecursionError, ZeroDivisionError]
+)
+def test_whatever_a_fact_makes_a_projection_raise_the_others_are_read(site: Site, error: type[Exception]) -> None:
+    def fail(connection: Any, facts: Sequence[Recorded]) -> None:
+        for fact in facts:
+            if fact.event.instances_stored == POISON:  # type: ignore[attr-defined]
+                raise error("T1")
+            _apply(connection, [fact])
+
+    for number in range(3):
+        site.note(f"T{number}", POISON if number == 1 else 1)
+    _all(site.reader(Projection("seen", 1, TABLES, {AssociationAborted: fail})))
+    assert (site.titles(), site.model.parked()) == (["T0", "T2"], 1)
+
+
+def test_D11_a_backend_that_ends_in_the_middle_takes_rows_and_position_with_it_and_the_next_step_goes_on(
+    site: Site, dsn: str
+) -> None:
+    ended = []
+
+    def end_once(connection: Any, facts: Sequence[Recorded]) -> None:
+        _apply(connection, facts[:3])
+        if not ended:
+            ended.append(connection.info.backend_pid)
+            with psycopg.connect(dsn, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (ended[0],))
+        _apply(connection, facts[3:])
+
+    for number in range(5):
+        site.note(f"T{number}")
+    reader = site.reader(Projection("seen", 1, TABLES, {AssociationAborted: end_once}))
+    reader.prepare()
+    with pytest.raises(Unavailable):
+        reader.step()
+    assert (site.titles(), site.model.position()) == ([], 0)
+    assert reader.step() == 5
+    assert site.titles() == [f"T{number}" for number in range(5)]
+    assert site.model.parked() == 0
+
+
+def test_D11_a_reader_process_that_is_killed_in_a_batch_leaves_neither_rows_nor_position(site: Site, dsn: str) -> None:
+    for number in range(5):
+        site.note(f"T{number}")
+    site.reader().prepare()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.projections.stopping_reader", dsn],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"three rows\n"
+        assert site.reader().step() == 0, "another took the batch that this one holds"
+        process.kill()
+    deadline = time.monotonic() + 20
+    while not site.reader().step():
+        assert time.monotonic() < deadline
+    assert site.titles() == [f"T{number}" for number in range(5)]
+
+
+def test_D11_a_reader_that_fails_in_the_middle_moves_neither_rows_nor_position(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):

@@ -1,0 +1,97 @@
+"""C-MOVE and C-GET in the syntax that a device prefers, and the fallbacks (TS-2, TS-3, C3.9), seen by pynetdicom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSNearLossless,
+    MRImageStorage,
+)
+
+from tests.archive import samples
+from tests.archive.conftest import Archive, free_port
+from tests.archive.test_retrieve import (
+    CANNOT_PERFORM,
+    IMAGES,
+    SUCCESS,
+    Destination,
+    Study,
+    StudyGet,
+    counts,
+    getter,
+    move,
+)
+
+BOTH = (CTImageStorage, MRImageStorage)
+
+
+@pytest.fixture(scope="module")
+def archive(plain_archive: Archive) -> Archive:
+    return plain_archive
+
+
+@pytest.fixture(scope="module")
+def study(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(archive, tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def port(plain_archive: Archive) -> int:
+    number = free_port()
+    plain_archive.annals(
+        "device", "add", "PREFERS", "127.0.0.1", str(number), "--preferred-transfer-syntax", JPEG2000Lossless
+    )
+    return number
+
+
+@pytest.mark.parametrize(
+    ("taken", "sent"),
+    [
+        ((ExplicitVRLittleEndian, JPEG2000Lossless), JPEG2000Lossless),
+        ((ExplicitVRLittleEndian, JPEGLSNearLossless), ExplicitVRLittleEndian),
+        ((ImplicitVRLittleEndian,), ImplicitVRLittleEndian),
+    ],
+)
+def test_TS_2_a_study_goes_in_the_preferred_syntax_else_in_the_next_that_is_taken(
+    archive: Archive, study: Study, port: int, taken: tuple[str, ...], sent: str
+) -> None:
+    destination = Destination(port)
+    with destination.running([(sop_class, syntax) for sop_class in BOTH for syntax in taken]):
+        status, _ = move(archive, "PREFERS", study.query())
+    assert status.Status == SUCCESS
+    assert counts(status)[1:] == (IMAGES, 0, 0)
+    expected = {name: dcmread(samples.SAMPLES / f"{name}_small.dcm").pixel_array for name in ("CT", "MR")}
+    for request in destination.requests:
+        assert request.context.transfer_syntax == sent
+        image = request.dataset
+        image.file_meta = request.file_meta
+        assert np.array_equal(image.pixel_array, expected[image.Modality])
+    assert sorted(request.dataset.SOPInstanceUID for request in destination.requests) == sorted(study.images)
+
+
+def test_TS_3_where_only_a_lossy_syntax_is_taken_all_fail_and_are_listed(
+    archive: Archive, study: Study, port: int
+) -> None:
+    destination = Destination(port)
+    with destination.running([(sop_class, JPEGLSNearLossless) for sop_class in BOTH]):
+        status, identifier = move(archive, "PREFERS", study.query())
+    assert status.Status == CANNOT_PERFORM
+    assert counts(status)[1:] == (0, IMAGES, 0)
+    assert identifier is not None
+    assert sorted(identifier.FailedSOPInstanceUIDList) == sorted(study.images)
+
+
+def test_C3_9_a_get_is_answered_in_the_preferred_syntax_though_it_is_proposed_last(
+    archive: Archive, study: Study, port: int
+) -> None:
+    syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless]
+    with getter(archive, list(BOTH), [syntaxes], calling="PREFERS") as (association, received):
+        *_, (status, _) = association.send_c_get(study.query(), StudyGet)
+    assert (status.Status, counts(status)[1:]) == (SUCCESS, (IMAGES, 0, 0))
+    assert {event.context.transfer_syntax for event in received} == {JPEG2000Lossless}

@@ -1,0 +1,249 @@
+"""Bombs, damage and dying codecs: the object fails alone, the next one goes on (B13 to B15, F45, D20)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import signal
+import tempfile
+import threading
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate, generate_frames
+
+from adapters.codecs.object import _inflate
+from adapters.codecs.transcoder import Transcoder
+from domain.errors import Refused
+from domain.limits import Limits
+from domain.transcoding import ENCODED, EXPLICIT, JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LS, NATIVE, RLE
+from tests.archive.conftest import until
+from tests.codecs.pictures import made, opened, saved, transcoded
+
+TURNS = 200 if os.environ.get("ANNALS_SOAK") == "1" else 20
+"""How often each syntax's codestreams are damaged: more than 1,000 times in ``make soak``."""
+
+
+def works(transcoder: Transcoder, folder: Path) -> None:
+    transcoded(transcoder, saved(made(), folder / "good.dcm"), JPEG_LS)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("syntax", sorted(ENCODED - NATIVE))
+def test_B13_B14_damaged_codestreams_fail_alone(transcoder: Transcoder, tmp_path: Path, syntax: str) -> None:
+    rng = np.random.default_rng(7)
+    source = saved(made(8, 8) if syntax == JPEG_BASELINE else made(), tmp_path / "source.dcm")
+    whole = transcoded(transcoder, source, syntax).read_bytes()
+    begin = whole.index(b"\xe0\x7f\x10\x00") + 28
+    end = len(whole) - 8
+    path = tmp_path / "damaged.dcm"
+    for turn in range(TURNS):
+        damaged = bytearray(whole)
+        # Every other time only the codestream's header, which decides what is allocated.
+        last = min(end, begin + 120) if turn % 2 else end
+        for at in rng.integers(begin, last, 1 + turn % 4):
+            damaged[at] = rng.integers(256)
+        if turn % 10 == 9:
+            cut = int(rng.integers(begin, end))
+            damaged[cut:end] = bytes(end - cut)
+        path.write_bytes(damaged)
+        with opened(path) as stored, contextlib.suppress(Refused):
+            os.close(transcoder.converted(stored, EXPLICIT).descriptor)
+    works(transcoder, tmp_path)
+
+
+def test_B14_a_progressive_bomb_ends_at_the_time_a_frame_may_take(tmp_path: Path) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(np.zeros((4096, 4096), "u1")).save(encoded, "JPEG", progressive=True)
+    codestream = encoded.getvalue()
+    last = codestream.rindex(b"\xff\xda")
+    bomb = codestream[:last] + codestream[last:-2] * 3_000 + b"\xff\xd9"
+    image = made(8, 8)
+    image.Rows = image.Columns = 4096
+    image.PixelData = encapsulate([bomb])
+    image["PixelData"].is_undefined_length = True
+    path = saved(image, tmp_path / "bomb.dcm", JPEG_BASELINE)
+    impatient = Transcoder(replace(Limits(), codec_cpu_seconds=1), 1)
+    try:
+        with opened(path) as stored, pytest.raises(Refused, match=r"SIGXCPU|SIGKILL|decoded"):
+            impatient.converted(stored, EXPLICIT)
+        works(impatient, tmp_path)
+    finally:
+        impatient.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [15, *range(64, 64 + 15)],
+        [16],
+        [2**32 - 1],
+        [0],
+        [2, 64, 2**31],
+        [2, 10, 64],
+        [2, 100, 64],
+        [1, 64],
+    ],
+)
+def test_B13_a_lying_RLE_header_is_a_decode_error(transcoder: Transcoder, tmp_path: Path, header: list[int]) -> None:
+    image = made()
+    words = np.zeros(16, "<u4")
+    words[: len(header)] = header
+    image.PixelData = encapsulate([words.tobytes() + bytes(100)])
+    image["PixelData"].is_undefined_length = True
+    with opened(saved(image, tmp_path / "lying.dcm", RLE)) as stored, pytest.raises(Refused, match="RLE"):
+        transcoder.converted(stored, EXPLICIT)
+
+
+def test_B13_an_empty_run_fails_its_frame_and_no_other(transcoder: Transcoder, tmp_path: Path) -> None:
+    path = transcoded(transcoder, saved(made(frames=3), tmp_path / "source.dcm"), RLE)
+    image = dcmread(path)
+    frames = list(generate_frames(image.PixelData, number_of_frames=3))
+    frames[1] = frames[1][:64]
+    image.PixelData = encapsulate(frames)
+    image.save_as(path)
+    with opened(path) as stored:
+        assert transcoder.frame(stored, 1).samples
+        assert transcoder.frame(stored, 3).samples
+        with pytest.raises(Refused, match="RLE"):
+            transcoder.frame(stored, 2)
+
+
+@pytest.mark.parametrize("entries", [b"", b"\0\1\2\3"])
+def test_B16_a_palette_that_is_too_short_for_its_indices_hurts_no_conversion(
+    transcoder: Transcoder, tmp_path: Path, entries: bytes
+) -> None:
+    image = made(8, 8, photometric="PALETTE COLOR")
+    image.RedPaletteColorLookupTableData = entries
+    source = saved(image, tmp_path / "source.dcm")
+    back = transcoded(transcoder, transcoded(transcoder, source, JPEG_LS), EXPLICIT)
+    assert back.read_bytes().endswith(source.read_bytes()[-33 * 31 :])
+    with opened(source) as stored:
+        assert transcoder.frame(stored, 1).photometric_interpretation == "PALETTE COLOR"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Rows": 0},
+        {"Rows": 65535, "Columns": 65535},
+        {"NumberOfFrames": str(2**31 - 1)},
+        {"NumberOfFrames": "-1"},
+        {"BitsAllocated": 0},
+        {"BitsAllocated": 7},
+        {"BitsAllocated": 64},
+        {"SamplesPerPixel": 0},
+        {"SamplesPerPixel": 255},
+        {"HighBit": 3},
+    ],
+)
+@pytest.mark.parametrize("syntax", [EXPLICIT, JPEG_2000_LOSSLESS])
+def test_B15_a_lying_description_is_refused(
+    transcoder: Transcoder, tmp_path: Path, changes: dict[str, object], syntax: str
+) -> None:
+    path = transcoded(transcoder, saved(made(), tmp_path / "source.dcm"), syntax)
+    image = dcmread(path)
+    for keyword, value in changes.items():
+        setattr(image, keyword, value)
+    image.save_as(path)
+    with opened(path) as stored, pytest.raises(Refused):
+        transcoder.converted(stored, JPEG_LS)
+
+
+def test_B14_a_codestream_of_another_size_than_described_is_refused(transcoder: Transcoder, tmp_path: Path) -> None:
+    image = dcmread(transcoded(transcoder, saved(made(), tmp_path / "source.dcm"), JPEG_2000_LOSSLESS))
+    huge = bytearray(b"\xff\x4f\xff\x51\x00\x29\x00\x00" + b"\x00\x00\xff\xff" * 2 + bytes(8))
+    huge += b"\x00\x00\x00\x01" * 2 + bytes(8) + b"\x00\x01\x0b\x01\x01"
+    image.PixelData = encapsulate([bytes(huge)])
+    image.save_as(tmp_path / "bomb.dcm")
+    with opened(tmp_path / "bomb.dcm") as stored, pytest.raises(Refused, match=r"tiles|size"):
+        transcoder.converted(stored, EXPLICIT)
+
+
+def test_F45_a_child_that_is_killed_or_out_of_memory_fails_only_its_object(tmp_path: Path) -> None:
+    small = Transcoder(replace(Limits(), codec_memory_max=400 * 1024 * 1024), 1)
+    try:
+        image = made()
+        image.Rows = image.Columns = 8192
+        image.PixelData = bytes(2 * 8192 * 8192)
+        path = saved(image, tmp_path / "large.dcm")
+        with opened(path) as stored, pytest.raises(Refused):
+            small.converted(stored, JPEG_2000_LOSSLESS)
+        works(small, tmp_path)
+    finally:
+        small.close()
+
+
+def test_D20_a_child_past_its_deadline_is_killed_and_started_again(tmp_path: Path) -> None:
+    impatient = Transcoder(replace(Limits(), codec_timeout_seconds=1.5), 1)
+    try:
+        works(impatient, tmp_path)
+        (child,) = impatient._workers.processes()
+        os.kill(child, signal.SIGSTOP)
+        path = saved(made(), tmp_path / "source.dcm")
+        with opened(path) as stored, pytest.raises(Refused, match="codec_timeout_seconds"):
+            impatient.converted(stored, JPEG_LS)
+        assert not Path(f"/proc/{child}").exists()
+        works(impatient, tmp_path)
+    finally:
+        impatient.close()
+
+
+def test_D20_a_child_that_dies_over_an_object_fails_it_alone(tmp_path: Path) -> None:
+    transcoder = Transcoder(Limits(), 1)
+    try:
+        works(transcoder, tmp_path)
+        (child,) = transcoder._workers.processes()
+        os.kill(child, signal.SIGSTOP)
+        failed: list[BaseException] = []
+
+        def convert() -> None:
+            with opened(saved(made(), tmp_path / "source.dcm")) as stored:
+                try:
+                    transcoder.converted(stored, JPEG_LS)
+                except Refused as refused:
+                    failed.append(refused)
+
+        thread = threading.Thread(target=convert)
+        thread.start()
+        until(lambda: not transcoder._workers.processes(), 60, "the child has its request")
+        os.kill(child, signal.SIGSEGV)
+        os.kill(child, signal.SIGCONT)
+        thread.join(20)
+        assert "SIGSEGV" in str(failed[0])
+        works(transcoder, tmp_path)
+    finally:
+        transcoder.close()
+
+
+def test_the_children_end_with_their_parent_and_leave_nothing_open(tmp_path: Path) -> None:
+    transcoder = Transcoder(Limits(), 1)
+    works(transcoder, tmp_path)
+    (child,) = transcoder._workers.processes()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        works(transcoder, tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+    transcoder.close()
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_B12_padding_after_a_deflated_stream_is_not_read_for_ever(tmp_path: Path) -> None:
+    piece = 1024 * 1024
+    for size in (piece - 1, piece, piece + 1, piece + 1000, 2 * piece + 1000):
+        deflating = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        plain = (random.Random(size).randbytes(20_000) * 150)[:size]
+        deflated = deflating.compress(plain) + deflating.flush() + b"\0"
+        path = tmp_path / str(size)
+        path.write_bytes(deflated)
+        with path.open("rb") as file, tempfile.TemporaryFile() as out:
+            total = _inflate(file.fileno(), 0, len(deflated), out.fileno(), Limits())
+            out.seek(0)
+            assert (out.read(), total) == (plain, size)

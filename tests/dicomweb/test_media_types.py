@@ -1,0 +1,56 @@
+"""What an Accept header means (C7.5, PS3.18 8.7, RFC 9110 12.5.1)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.dicomweb.media_types import accepted, media_type
+from domain.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.90',
+        "multipart/related;type=application/dicom;transfer-syntax=1.2.840.10008.1.2.4.90",
+        'Multipart/Related; TYPE="application/dicom"; Transfer-Syntax="1.2.840.10008.1.2.4.90";',
+    ],
+)
+def test_C7_5_parameters_are_read_quoted_and_unquoted(text: str) -> None:
+    (one,) = accepted([text])
+    assert one.name == "multipart/related"
+    assert one.part_type == "application/dicom"
+    assert one.parameters["transfer-syntax"] == "1.2.840.10008.1.2.4.90"
+
+
+def test_C7_5_the_most_wanted_comes_first_and_zero_is_refused() -> None:
+    ranges = accepted(["image/png;q=0.2, image/jpeg", "text/html;q=0, */*; q=0.1"])
+    assert [one.name for one in ranges] == ["image/jpeg", "image/png", "*/*"]
+
+
+def test_C7_5_the_query_parameter_takes_the_headers_place() -> None:
+    assert [one.name for one in accepted(["image/png"], ["image/jpeg"])] == ["image/jpeg"]
+
+
+def test_C7_5_nothing_asked_for_is_everything() -> None:
+    assert [one.name for one in accepted([""], [])] == ["*/*"]
+
+
+@pytest.mark.parametrize(
+    "text", ["dicom", "a/b;q=x", "a/b;q=2", "a/b;q=nan", "a/b c", 'a/b;x="', "a/b;x=1;x=2", "a/b;x"]
+)
+def test_C7_5_what_is_no_media_type_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        accepted([text])
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with suppress(InvalidInput):
+        assert accepted([text]) or "q=0" in text
+    with suppress(InvalidInput):
+        assert "/" in media_type(text).name

@@ -1,0 +1,63 @@
+"""Where a storage may lie, and where the bytes of an instance's versions are (STO-1, B54, NET-6)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from domain import instance
+from domain.instance import Content, InstanceMoved, InstanceReplaced, InstanceStored
+from domain.storage import nesting_fault, path_fault
+
+FIRST = Content("a" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "aa/a/first.dcm")
+SECOND = Content("b" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "bb/b/second.dcm")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "storage", "./storage", "/", "//", "/etc", "/etc/pacs", "/usr/share/x", "/proc/1", "/sys", "/bin/x"),
+        *("/tmp", "/home", "/home/doctor", "/root", "/var", "/x\0y", "/" + "x" * 4_000),
+    ],
+)
+def test_B54_a_folder_of_the_system_is_no_storage(path: str) -> None:
+    assert path_fault(path).startswith("path: ")
+
+
+@pytest.mark.parametrize("path", ["/srv/pacs", "/mnt/disk", "/home/doctor/pacs", "/var/lib/annals", "/" + "x" * 3_000])
+def test_B54_other_folders_may_be_one(path: str) -> None:
+    assert path_fault(path) == ""
+
+
+@pytest.mark.parametrize(("path", "is_free"), [("/a/b", False), ("/a/b/c", False), ("/a", False), ("/a/bc", True)])
+def test_B54_no_storage_lies_in_another(path: str, is_free: bool) -> None:
+    assert (nesting_fault(path, ["/x", "/a/b"]) == "") is is_free
+
+
+def replaced(stored: InstanceStored, content: Content) -> InstanceReplaced:
+    return InstanceReplaced("1.2", "1.2.3", "1.2.4", "1.2.5", content, stored.particulars, stored.particulars_digest)
+
+
+def test_NET_6_an_earlier_version_keeps_its_place_and_can_be_moved() -> None:
+    stored = InstanceStored("1.2", "1.2.3", "1.2.4", "1.2.5", FIRST, "p", "d")
+    known = instance.fold([stored, replaced(stored, SECOND)])
+    assert known
+    assert (known.place_of(FIRST.digest), known.place_of(SECOND.digest)) == (FIRST, SECOND)
+    elsewhere = replace(FIRST, storage="two")
+    (moved,) = instance.move(known, elsewhere)
+    known = instance.evolve(known, moved)
+    assert known
+    assert (known.place_of(FIRST.digest), known.stored.content) == (elsewhere, SECOND)
+    assert instance.move(known, elsewhere) == instance.move(known, replace(FIRST, digest="c" * 64)) == []
+
+
+def test_NET_6_the_earlier_version_that_comes_again_is_the_instance_and_no_earlier_one() -> None:
+    stored = InstanceStored("1.2", "1.2.3", "1.2.4", "1.2.5", FIRST, "p", "d")
+    again = replace(FIRST, storage="two")
+    known = instance.fold([stored, replaced(stored, SECOND), replaced(stored, again)])
+    assert known
+    assert known.stored.content == again
+    assert known.earlier == {SECOND.digest: SECOND}
+    (moved,) = instance.move(known, replace(again, storage="three"))
+    assert moved == InstanceMoved("1.2", replace(again, storage="three"))

@@ -1,0 +1,212 @@
+"""Derived data is made when a series has come to rest; what cannot be made is tried again, then shown (decision 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from adapters.log.log import EventLog
+from adapters.postgres.database import Database
+from annals.compose import FACTS
+from domain import instance
+from domain.errors import Because, Refused, Unavailable
+from domain.event import Actor
+from domain.instance import Content, InstanceStored
+from domain.limits import Limits
+from processes.derive import Deriver
+from projections.catalogue import CATALOGUE, due
+from projections.derived import Derived, DerivedTables
+from projections.engine import Reader, ReadModel
+
+KIND = due.KINDS[0]
+LIMITS = Limits(derivation_rest_seconds=0.001, derivation_attempts_max=2, derivation_backoff_seconds=0.001)
+BY = Actor("system", "test")
+
+
+class Maker:
+    """Notes what it was asked to make, and fails with what it is told to fail with."""
+
+    kind = KIND
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str]] = []
+        self.fault: Exception | None = None
+
+    def make(self, study_instance_uid: str, series_instance_uid: str) -> None:
+        if self.fault:
+            raise self.fault
+        self.made.append((study_instance_uid, series_instance_uid))
+
+
+class Site:
+    def __init__(self, dsn: str) -> None:
+        self.log = EventLog(dsn, FACTS, LIMITS)
+        self.database = Database(dsn, LIMITS, size=4)
+        self.catalogue = ReadModel(CATALOGUE.name, self.database, self.log, LIMITS)
+        self.maker = Maker()
+
+    def deriver(self, limits: Limits = LIMITS) -> Deriver:
+        return Deriver(self.maker, self.catalogue, limits)
+
+    def read(self) -> None:
+        reader = Reader(CATALOGUE, self.database, self.log, LIMITS)
+        reader.prepare()
+        while reader.step():
+            pass
+
+    def store(self, *numbers: str) -> None:
+        """Instances called study.series.instance."""
+        for number in numbers:
+            study, series, _ = number.split(".")
+            row = self.log.particulars_for({"patient": {}, "study": {}, "series": {}})
+            fact = InstanceStored(
+                f"1.{number}",
+                "1.2.840.10008.5.1.4.1.1.2",
+                f"1.{study}.{series}",
+                f"1.{study}",
+                Content(number, 1, 1, "1.2", "default", number),
+                str(row.id),
+                row.digest,
+            )
+            key = ("instance", fact.sop_instance_uid)
+            self.log.change(
+                *key, lambda state, stored=fact: [stored], fold=instance.fold, by=BY, new=True, particulars=[row]
+            )
+        self.read()
+
+    def counts(self) -> tuple[int, int]:
+        with self.catalogue.now() as connection:
+            return due.counts(connection)[KIND]
+
+    def faults(self) -> list[str]:
+        with self.catalogue.now() as connection:
+            return [one.fault for one in due.failures(connection, 10)]
+
+
+@pytest.fixture
+def site(dsn: str) -> Iterator[Site]:
+    made = Site(dsn)
+    made.log.open()
+    made.database.open()
+    made.read()
+    yield made
+    made.database.close()
+    made.log.close()
+
+
+def _make_all(deriver: Deriver) -> int:
+    steps = 0
+    while deriver.step():
+        steps += 1
+    return steps
+
+
+def _make_for_ever(deriver: Deriver) -> None:
+    while True:
+        deriver.step()
+
+
+def test_a_series_is_made_once_the_newest_first(site: Site) -> None:
+    site.store("1.1.1", "1.1.2", "1.2.1", "2.1.1", "1.1.3")
+    assert site.counts() == (3, 0)
+    assert _make_all(site.deriver()) == 3
+    assert site.maker.made == [("1.1", "1.1.1"), ("1.2", "1.2.1"), ("1.1", "1.1.2")]
+    assert site.counts() == (0, 0)
+    site.store("1.1.4")
+    assert _make_all(site.deriver()) == 1
+    assert site.maker.made[-1] == ("1.1", "1.1.1")
+
+
+def test_a_series_that_is_being_received_is_left_alone(site: Site) -> None:
+    site.store("1.1.1")
+    assert not site.deriver(replace(LIMITS, derivation_rest_seconds=3600)).step()
+    assert site.counts() == (1, 0)
+
+
+def test_a_series_is_taken_by_one_and_given_to_another_after_the_lease(site: Site) -> None:
+    site.store("1.1.1")
+    with site.catalogue.now() as connection:
+        assert due.take(connection, KIND, 0.0, 3600.0)
+    assert not site.deriver().step(), "taken by another that may still be at work"
+    with site.catalogue.now() as connection:
+        connection.execute("UPDATE due SET not_before = now()")
+    assert site.deriver().step(), "the other one is gone"
+
+
+def test_what_changes_while_it_is_made_is_made_again(site: Site) -> None:
+    site.store("1.1.1")
+    with site.catalogue.now() as connection:
+        taken = due.take(connection, KIND, 0.0, 3600.0)
+    assert taken
+    site.store("1.1.2")
+    with site.catalogue.now() as connection:
+        due.made(connection, taken)
+    assert site.counts() == (1, 0)
+    assert site.deriver().step()
+
+
+def test_what_fails_is_tried_again_and_then_shown_until_it_is_retried(site: Site) -> None:
+    site.store("1.1.1")
+    site.maker.fault = OSError(5, "Input/output error")
+    deriver = site.deriver()
+    while site.counts() != (0, 1):
+        deriver.step()
+    assert site.faults() == ["Input/output error"]
+    assert not deriver.step(), "a failed one is not taken"
+    site.maker.fault = None
+    with site.catalogue.now() as connection:
+        assert due.retry(connection, [KIND]) == 1
+    assert deriver.step()
+    assert (site.counts(), site.faults()) == ((0, 0), [])
+
+
+@pytest.mark.parametrize("fault", [KeyError("x"), Refused(Because.CANNOT_UNDERSTAND, "broken")])
+def test_one_that_fails_does_not_stop_the_others(site: Site, fault: Exception) -> None:
+    site.store("1.1.1", "1.2.1")
+    site.maker.fault = fault
+    assert site.deriver().step()
+    site.maker.fault = None
+    _make_all(site.deriver())
+    assert len(site.maker.made) >= 1
+
+
+@pytest.mark.parametrize("fault", [Unavailable("x"), Refused(Because.OUT_OF_RESOURCES, "the storage is not there")])
+def test_an_outage_is_no_failure_of_the_series(site: Site, fault: Exception) -> None:
+    site.store("1.1.1")
+    site.maker.fault = fault
+    for _ in range(2 * LIMITS.derivation_attempts_max):
+        with pytest.raises(Unavailable):
+            _make_for_ever(site.deriver())
+    assert site.counts() == (1, 0)
+    site.maker.fault = None
+    while site.counts() != (0, 0):
+        site.deriver().step()
+    assert site.maker.made
+
+
+def test_a_rebuild_makes_every_series_due(site: Site) -> None:
+    site.store("1.1.1", "2.1.1")
+    _make_all(site.deriver())
+    Reader(CATALOGUE, site.database, site.log, LIMITS).rebuild()
+    assert site.counts() == (2, 0)
+
+
+def test_tables_of_another_version_begin_empty(site: Site) -> None:
+    first = DerivedTables(Derived("colour", 1, "CREATE TABLE seen (n integer)"), site.database)
+    second = DerivedTables(Derived("colour", 2, "CREATE TABLE seen (n integer)"), site.database)
+    assert first.prepare()
+    assert not first.prepare()
+    with first.connection() as connection:
+        connection.execute("INSERT INTO seen VALUES (1)")
+    assert second.prepare()
+    with second.connection() as connection:
+        assert connection.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+    with site.database.connection() as connection:
+        schemas = connection.execute(
+            "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'derived_colour%'"
+        )
+        assert schemas.fetchall() == [("derived_colour_2",)]
+    second.drop()
+    assert second.prepare()
