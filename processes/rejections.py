@@ -40,12 +40,10 @@ class Rejections:
         """Record what is due until :meth:`stop`; then what is left."""
         while True:
             with self._changed:
-                if self._stopping:
-                    due = list(self._tally.due(time.monotonic(), all_of_them=True))
-                else:
+                if not self._stopping:
                     self._wait()
-                    due = list(self._tally.due(time.monotonic()))
                 stopping = self._stopping
+                due = list(self._tally.due(time.monotonic(), all_of_them=stopping))
             for one in due:
                 self._record(one)
             if stopping:

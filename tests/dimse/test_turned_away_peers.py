@@ -205,3 +205,20 @@ def test_noting_never_waits_and_what_a_dead_database_did_not_take_is_told_later(
     made.stop()
     thread.join(10)
     assert sum(fact.count for fact in told(log, before)) == 100
+
+
+def test_what_was_counted_is_told_when_the_archive_stops_between_two_tellings(log: EventLog) -> None:
+    made, before = Rejections(log, LIMITS), log.head()
+    made.note("192.0.2.8", "unknown")
+    wait = made._wait
+
+    def stop_at_the_second_wait() -> None:
+        if not told(log, before):
+            wait()
+            return
+        made.note("192.0.2.8", "unknown")
+        made.stop()
+
+    made._wait = stop_at_the_second_wait  # type: ignore[method-assign]
+    made.run()
+    assert sum(fact.count for fact in told(log, before)) == 2
