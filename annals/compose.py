@@ -215,8 +215,12 @@ class Archive:
 
     def receiver(self, files: StoredFiles, environment: Mapping[str, str]) -> Receiver:
         """The room behind C-STORE."""
+        # Only here: it brings pydicom.
+        from adapters.dicom.sop_classes import storable_sop_classes
+
         policy = OnDuplicate.REPLACE if self.settings.storage.overwrite_image else OnDuplicate.IGNORE
-        return Receiver(self.log, files, policy, failpoints(environment))
+        is_storable = storable_sop_classes(accept_unknown=self.settings.dimse.accept_unknown_sop_classes)
+        return Receiver(self.log, files, policy, failpoints(environment), is_storable)
 
     def certifier(self) -> Certifier:
         """The room that changes which certificates are in use."""

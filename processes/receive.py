@@ -6,7 +6,7 @@ The order is fixed: bytes under their final name and durable, then the fact, the
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -37,16 +37,27 @@ class Received:
 class Receiver:
     """Takes finished incoming objects into the archive."""
 
-    def __init__(self, log: Log, files: Files, on_duplicate: OnDuplicate, failpoint: Failpoints) -> None:
+    def __init__(
+        self,
+        log: Log,
+        files: Files,
+        on_duplicate: OnDuplicate,
+        failpoint: Failpoints,
+        is_storable: Callable[[str], bool],
+    ) -> None:
+        """``is_storable`` tells whether instances of a SOP class are stored (NET-5)."""
         self._log = log
         self._files = files
         self._on_duplicate = on_duplicate
         self._failpoint = failpoint
+        self._is_storable = is_storable
 
     def open(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
     ) -> Incoming:
-        """Begin to receive; raises A700 before any data where nothing can be kept (NET-8)."""
+        """Begin to receive; raises 0122 and A700 before any data where nothing can be kept (NET-5, NET-8)."""
+        if not self._is_storable(sop_class_uid):
+            raise Refused(Because.SOP_CLASS_NOT_SUPPORTED, "instances of this SOP class are not stored")
         return self._files.receive(sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
 
     def finish(

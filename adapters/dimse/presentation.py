@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from pydicom._uid_dict import UID_dictionary
 
+from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from adapters.dimse.negotiation import SupportedContext
 from domain.device import Right
-from domain.identifiers import uid_fault
 
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
@@ -57,7 +57,6 @@ _NOT_FOR_STORED_OBJECTS = (
     "1.2.840.10008.1.2.7.",
     "1.2.840.10008.1.20",
 )
-_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _OFTEN_UNFIT = frozenset(
     (
         "1.2.840.10008.5.1.4.1.1.66.4",
@@ -74,18 +73,6 @@ def storable_transfer_syntaxes() -> tuple[str, ...]:
         uid
         for uid, entry in UID_dictionary.items()
         if entry[1] == "Transfer Syntax" and not uid.startswith(_NOT_FOR_STORED_OBJECTS)
-    )
-
-
-def is_storage_class(abstract_syntax: str) -> bool:
-    """Whether the dictionary knows this UID as a storage SOP class."""
-    entry = UID_dictionary.get(abstract_syntax)
-    return (
-        entry is not None
-        and entry[1] == "SOP Class"
-        and "Storage" in entry[0]
-        and "Storage Commitment" not in entry[0]
-        and abstract_syntax != _MEDIA_STORAGE_DIRECTORY
     )
 
 
@@ -120,17 +107,16 @@ def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], Supp
     services = {uid: SupportedContext((*uncompressed, DEFLATED_EXPLICIT_LITTLE_ENDIAN)) for uid in QUERY_RETRIEVE} | {
         VERIFICATION: SupportedContext(uncompressed)
     }
+    storable = storable_sop_classes(accept_unknown=accept_unknown_sop_classes)
     storage = SupportedContext(storable_transfer_syntaxes())
     often_unfit = SupportedContext(storable_transfer_syntaxes(), often_unfit=True)
 
     def supported(abstract_syntax: str) -> SupportedContext | None:
         if service := services.get(abstract_syntax):
             return service
-        if is_storage_class(abstract_syntax):
-            return often_unfit if abstract_syntax in _OFTEN_UNFIT else storage
-        if accept_unknown_sop_classes and abstract_syntax not in UID_dictionary and not uid_fault(abstract_syntax):
-            return storage
-        return None
+        if not storable(abstract_syntax):
+            return None
+        return often_unfit if abstract_syntax in _OFTEN_UNFIT else storage
 
     return supported
 

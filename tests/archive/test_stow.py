@@ -29,7 +29,7 @@ from tests.dicom.broken import BROKEN, CANNOT_UNDERSTAND, RESOURCES, WHOLE, defl
 from tests.dicom.encoding import CT_CLASS, DEFLATED, description, element, image, item, minimal, text
 
 MIB = 1024 * 1024
-MISMATCH, DOES_NOT_MATCH_SOP_CLASS = 0xA900, 0xB007
+MISMATCH, DOES_NOT_MATCH_SOP_CLASS, NOT_SUPPORTED = 0xA900, 0xB007, 0x0122
 ROOT = "1.2.826.0.1.3680043.8.498.12"
 PATIENT = "SECRET^PATIENT"
 STUDY = f"{ROOT}.1"
@@ -250,11 +250,15 @@ def test_B05_a_program_in_the_preamble_is_not_kept(archive: Archive, program: by
 
 
 def test_B08_pixels_that_are_not_as_described_are_stored_with_a_warning(archive: Archive) -> None:
-    """Table I.2-1: B007, and so 202."""
-    short = minimal([*description(16, 16), (0x7FE00010, "OW", bytes(100))], instance=f"{ROOT}.9.151")
-    answer = store(archive.dicomweb_port, part10(short), part10(image(), "1.2.3.4"))
-    assert (answer.status, answer.warnings) == (202, [DOES_NOT_MATCH_SOP_CLASS])
-    assert answer.stored == [f"{ROOT}.9.151", "1.2.3.4"]
+    """Table I.2-1: B007, and so 202; nothing is coerced or discarded, so there is never B000 or B006."""
+    short, long = (
+        minimal([*description(16, 16), (0x7FE00010, "OW", bytes(size))], instance=f"{ROOT}.9.{number}")
+        for number, size in ((151, 100), (152, 1000))
+    )
+    answer = store(archive.dicomweb_port, part10(short), part10(long), part10(image(), "1.2.3.4"))
+    assert (answer.status, answer.warnings) == (202, 2 * [DOES_NOT_MATCH_SOP_CLASS])
+    assert answer.stored == [f"{ROOT}.9.151", f"{ROOT}.9.152", "1.2.3.4"]
+    assert all(kept(archive, data).endswith(data) for data in (short, long))
 
 
 def test_B11_B12_bombs_are_refused(archive: Archive) -> None:
@@ -286,6 +290,28 @@ def test_B13_to_B19_odd_values_are_kept_and_answered_in_valid_JSON(archive: Arch
     assert all(kept(archive, data).endswith(data) for data in sent)
     assert len(found(archive, f"/studies/{study}/instances?includefield=all")) == len(odd)
     assert len(found(archive, f"/studies?StudyInstanceUID={study}&includefield=all")) == 1
+
+
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.1.1", "1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.31"])
+def test_C7_11_a_SOP_class_that_is_not_stored_is_refused(archive: Archive, sop_class: str) -> None:
+    """10.5.3.1: 409, "unsupported SOP Class"; Table I.2-2: 0122. As by C-STORE, which agrees on no such context."""
+    before = objects(archive)
+    alone = store(archive.dicomweb_port, part10(minimal(sop_class=sop_class)))
+    assert (alone.status, alone.failed) == (409, {"1.2.3.4": NOT_SUPPORTED})
+    assert objects(archive) == before
+    beside = store(archive.dicomweb_port, part10(minimal(sop_class=sop_class)), file("165"))
+    assert (beside.status, beside.failed, beside.stored) == (202, {"1.2.3.4": NOT_SUPPORTED}, uids("165"))
+
+
+def test_B04_a_DICOMDIR_is_no_instance_and_names_no_file(archive: Archive) -> None:
+    """Nothing that it names is opened: it tells no SOP Instance UID, so it is of Other Failures (0008,119A)."""
+    path = b"..\\..\\..\\etc\\passwd "
+    record = item(element(0x00041430, "CS", b"IMAGE ") + element(0x00041500, "CS", path))
+    data = element(0x00041130, "CS", b"EVIL") + element(0x00041220, "SQ", record)
+    before = objects(archive)
+    answer = store(archive.dicomweb_port, part10(data, sop_class="1.2.840.10008.1.3.10"), file("166"))
+    assert (answer.status, answer.others, answer.stored) == (202, [CANNOT_UNDERSTAND], uids("166"))
+    assert objects(archive) == before + 1
 
 
 def test_B20_what_is_larger_than_an_object_may_be_is_refused(archive: Archive) -> None:

@@ -1,14 +1,17 @@
-"""HTTP that is slow, lying or too long is refused on the wire and harms nobody (B43 to B46)."""
+"""HTTP that is slow, lying or too long, and searches that are too broad, are refused and harm nobody (B43 to B46)."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.archive.conftest import SMALL, Archive
+from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.stow import part10, store
 from tests.conftest import folder_that_others_enter
+from tests.dicom.encoding import minimal
 
 _HEAD = b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n"
 _POST = b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n"
@@ -22,6 +25,9 @@ def archive() -> Iterator[Archive]:
         "ANNALS_LIMITS__HTTP_SEND_TIMEOUT_SECONDS": "1",
         "ANNALS_LIMITS__REQUEST_BODY_TIMEOUT_SECONDS": "1",
         "ANNALS_LIMITS__HTTP_CONNECTIONS_PER_ADDRESS_MAX": "20",
+        "ANNALS_LIMITS__QUERY_TIMEOUT_SECONDS": "0.1",
+        "ANNALS_LIMITS__QUERY_PAGE": "1",
+        "ANNALS_DIMSE__ACCEPT_UNKNOWN_SOP_CLASSES": "no",
     }
     with folder_that_others_enter() as folder:
         running = Archive(folder / "data", settings).start()
@@ -50,6 +56,10 @@ def _said(archive: Archive, sent: bytes) -> bytes:
         (b"GET http://evil/dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 400 "),
         (_POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 400 "),
         (_POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", b" 400 "),
+        # RFC 9112 5.2: an obsolete fold is a space; what it hides is seen.
+        (_HEAD + b"X: folded\r\n over lines\r\n\r\n", b" 200 "),
+        (_POST + b"Content-Length: 3\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", b" 400 "),
+        (b"GET /dicom-web/studies HTTP/1.1\r\n folded: x\r\nHost: localhost\r\n\r\n", b" 400 "),
         (_POST + b"Content-Length: 1099511627776\r\n\r\n", b" 413 "),
         (_POST + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n", b" 415 "),
         (_HEAD, b" 408 "),
@@ -93,3 +103,20 @@ def test_B44_many_silent_peers_are_told_to_come_again(archive: Archive) -> None:
     assert any(b" 503 " in line for line in heard)
     assert all(b" 503 " in line or b" 408 " in line for line in heard)
     assert b" 200 " in _said(archive, _HEAD + b"\r\n")
+
+
+def test_NET_5_C7_11_an_unknown_SOP_class_is_refused_by_setting_at_both_doors(archive: Archive, tmp_path: Path) -> None:
+    """10.5.3.1: 409; Table I.2-2: 0122."""
+    path = tmp_path / "private.dcm"
+    path.write_bytes(part10(minimal(sop_class="1.2.3.4.5"), sop_class="1.2.3.4.5"))
+    answer = store(archive.dicomweb_port, path.read_bytes())
+    assert (answer.status, answer.failed) == (409, {"1.2.3.4": 0x0122})
+    assert archive.dcmtk("storescu", str(path)).returncode != 0
+
+
+def test_C7_3_a_search_that_is_too_broad_is_413(archive: Archive) -> None:
+    """Table 10.6.3-1: 413, the search was too broad. Pages of one record take longer than this archive may search."""
+    many = (part10(minimal(instance=f"1.2.3.4.{number}"), f"1.2.3.4.{number}") for number in range(1000))
+    assert store(archive.dicomweb_port, *many).status == 200
+    asked = b"GET /dicom-web/instances HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    until(lambda: b" 413 " in _said(archive, asked), 60, "nothing but the breadth of the search is in the way")

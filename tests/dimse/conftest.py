@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.dicom.index import Indexer
+from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.dimse.answers import SUCCESS
 from adapters.dimse.association import Association
 from adapters.dimse.command import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, Command
@@ -105,7 +106,7 @@ def open_door(
     log = EventLog(dsn, FACTS, limits)
     log.open()
     files = StoredFiles([Storage.open(root, "default", limits)], limits, Indexer(limits), failpoint)
-    receiver = Receiver(log, files, OnDuplicate.IGNORE, failpoints({}))
+    receiver = Receiver(log, files, OnDuplicate.IGNORE, failpoints({}), storable_sop_classes(accept_unknown=True))
     listening = open_listening_socket("127.0.0.1", 0)
     known: set[str] = set()
     keeper = Doorkeeper(

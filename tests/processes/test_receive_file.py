@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adapters.dicom.beginning import BEGINNING_MAX, FileBeginningReader
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import read_file_header
+from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.files.failpoints import failpoints
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -43,7 +44,9 @@ class Room:
         self.log = EventLog(dsn, FACTS, LIMITS)
         self.log.open()
         self.files = StoredFiles([Storage.open(root, "default", LIMITS)], LIMITS, Indexer(LIMITS))
-        self.receiver = Receiver(self.log, self.files, OnDuplicate.REPLACE, failpoints({}))
+        self.receiver = Receiver(
+            self.log, self.files, OnDuplicate.REPLACE, failpoints({}), storable_sop_classes(accept_unknown=True)
+        )
 
     def receive(self, pieces: list[bytes]) -> InstanceStored:
         file = IncomingFile(self.receiver, READ)

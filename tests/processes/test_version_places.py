@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from adapters.dicom.index import Indexer
+from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.files.adopting import LyingObject
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -74,7 +75,7 @@ class Versions(RuleBasedStateMachine):
         """A process as after a start."""
         compose.catch_up(self.archive)
         limits = self.archive.limits
-        self.files = StoredFiles([], limits, Indexer(limits), self.fragile)
+        self.files = StoredFiles([], limits, Indexer(limits), self.fragile, storable_sop_classes(accept_unknown=True))
         self.files.use([replace(one, enabled=one.name == self.writable) for one in self.archive.known_storages()])
 
     def _upkeep(self, name: str) -> Upkeep:
@@ -91,7 +92,9 @@ class Versions(RuleBasedStateMachine):
         uid = self.uids[which]
         self.fragile.at = crash
         policy = OnDuplicate.REPLACE if overwrite else OnDuplicate.IGNORE
-        receiver = Receiver(self.archive.log, self.files, policy, self.fragile)
+        receiver = Receiver(
+            self.archive.log, self.files, policy, self.fragile, storable_sop_classes(accept_unknown=True)
+        )
         incoming = receiver.open(CT_CLASS, uid, EXPLICIT, "CT")
         try:
             incoming.write(_data_set(uid, number))

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.dicom.index import Indexer
+from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.files.failpoints import failpoints
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -42,7 +43,10 @@ class Rooms:
         self.log = EventLog(dsn, FACTS, LIMITS)
         self.log.open()
         self.files = StoredFiles([Storage.open(root, "default", LIMITS)], LIMITS, Indexer(LIMITS))
-        self.receivers = {policy: Receiver(self.log, self.files, policy, failpoints({})) for policy in OnDuplicate}
+        self.receivers = {
+            policy: Receiver(self.log, self.files, policy, failpoints({}), storable_sop_classes(accept_unknown=True))
+            for policy in OnDuplicate
+        }
 
     def send(self, policy: OnDuplicate, uid: str, data: bytes, syntax: str = EXPLICIT) -> None:
         receiver = self.receivers[policy]

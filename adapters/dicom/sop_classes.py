@@ -1,0 +1,32 @@
+"""Which SOP classes are stored (NET-5): all storage classes of the dictionary, and by setting what it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydicom._uid_dict import UID_dictionary
+
+from domain.identifiers import uid_fault
+
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+def storable_sop_classes(*, accept_unknown: bool) -> Callable[[str], bool]:
+    """The question "are instances of this SOP class stored?"."""
+
+    def is_storable(sop_class_uid: str) -> bool:
+        if sop_class_uid in UID_dictionary:
+            return _is_storage_class(sop_class_uid)
+        return accept_unknown and not uid_fault(sop_class_uid)
+
+    return is_storable
+
+
+def _is_storage_class(sop_class_uid: str) -> bool:
+    name, kind, *_ = UID_dictionary[sop_class_uid]
+    return (
+        kind == "SOP Class"
+        and "Storage" in name
+        and "Storage Commitment" not in name
+        and sop_class_uid != _MEDIA_STORAGE_DIRECTORY
+    )
