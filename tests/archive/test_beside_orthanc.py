@@ -137,6 +137,7 @@ def _answers(url: str) -> bool:
     ],
 )
 def test_C7_2_the_same_attributes_but_for_those_that_the_standard_explains(beside: Beside, path: str) -> None:
+    """Tables 10.6.3-3 to 10.6.3-5."""
     key = _UNIQUE[path.rpartition("/")[2]]
     ours, theirs = ({one[key]["Value"][0]: one for one in answer} for answer in beside.both(path))
     assert ours.keys() == theirs.keys()
@@ -173,6 +174,7 @@ def test_C7_2_the_same_attributes_but_for_those_that_the_standard_explains(besid
     ],
 )
 def test_C7_1_the_same_matches_but_for_those_that_the_standard_explains(beside: Beside, keys: dict[str, str]) -> None:
+    """8.3.4.1, PS3.4 C.2.2.2."""
     query = urlencode(keys, safe=",*")
     ours, theirs = (
         sorted(one["0020000D"]["Value"][0] for one in answer) for answer in beside.both(f"/studies?{query}")
@@ -191,6 +193,7 @@ _BINARY = {"BulkDataURI", "InlineBinary"}
 
 @pytest.mark.parametrize("sample", _SENT, ids=lambda one: one.path.name)
 def test_C7_8_the_same_metadata_but_for_what_the_standard_explains(beside: Beside, sample: Sample) -> None:
+    """Annex F, 10.4.1.1.2."""
     (mine,), (other,) = beside.both(
         f"/studies/{sample.study_instance_uid}/series/{sample.series_instance_uid}"
         f"/instances/{sample.sop_instance_uid}/metadata"

@@ -218,6 +218,7 @@ def test_C7_9_B49_ranges_are_few_and_never_more_than_the_whole(
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_C7_9_ranges_of_pixels_in_every_transfer_syntax(site: Site, number: int) -> None:
+    """RFC 9110 14.1; 8.7.3.3.1: of the octets as they are answered, little endian."""
     path = f"{site.path(f'{MIXED}.{number}')}/bulkdata/7FE00010"
     pixels = _image(MIXED, number).PixelData
     status, headers, body = get(site.archive, path, Range="bytes=7-1000")
@@ -228,6 +229,7 @@ def test_C7_9_ranges_of_pixels_in_every_transfer_syntax(site: Site, number: int)
 
 
 def test_C7_9_If_Range_and_If_None_Match_name_what_there_is(site: Site) -> None:
+    """RFC 9110 13.1.5, 13.1.2."""
     path = f"{site.path(f'{PLAIN}.1')}/bulkdata/00291001"
     etag = get(site.archive, path)[1]["ETag"]
     assert get(site.archive, path, Range="bytes=0-1", If_Range=etag)[0] == 206
@@ -260,6 +262,7 @@ def test_C7_14_an_ETag_stands_for_what_is_asked_for_and_as_it_is_given(site: Sit
 
 
 def test_C7_15_the_same_prepared_bytes_serve_every_name_of_the_server(site: Site) -> None:
+    """10.4.1.1.2: a BulkDataURI is absolute; its base is what the service is asked by (8.2)."""
     path = f"/studies/{STUDY}/series/{PLAIN}/metadata"
     until(lambda: not site.due(), 60, "all is prepared")
     here, there = get(site.archive, path), get(site.archive, path, Host="pacs.example:81")
@@ -301,6 +304,7 @@ def test_C7_8_XML_says_the_same(site: Site) -> None:
     ],
 )
 def test_C7_5_metadata_is_answered_in_what_is_wanted(site: Site, accept: str, expected_type: str | None) -> None:
+    """Table 8.7.3-3; 8.7.8.1: 406."""
     status, headers, _ = get(site.archive, f"/studies/{STUDY}/metadata", accept)
     assert status == (200 if expected_type else 406)
     assert expected_type in (None, headers.get_content_type())

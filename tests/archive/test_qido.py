@@ -45,6 +45,16 @@ def _request(procedure: str, step: str) -> Dataset:
     return item
 
 
+def _code(value: str, meaning: str) -> dict[str, Any]:
+    return {"00080100": {"vr": "SH", "Value": [value]}, "00080104": {"vr": "LO", "Value": [meaning]}}
+
+
+def _coded(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "99A", meaning
+    return item
+
+
 def _population() -> list[Dataset]:
     doe = {
         "PatientName": "DOE^JOHN",
@@ -53,6 +63,14 @@ def _population() -> list[Dataset]:
         "StudyDate": "20240131",
         "StudyTime": "2230",
         "AccessionNumber": "A1",
+        "ReferringPhysicianName": "HOUSE^GREGORY",
+        "PatientSex": "M",
+        "StudyID": "S1",
+        "TimezoneOffsetFromUTC": "+0300",
+        "PerformedProcedureStepStartDate": "20240131",
+        "PerformedProcedureStepStartTime": "2231",
+        "BitsAllocated": 16,
+        "ProcedureCodeSequence": Items([_coded("X1", "Head"), _coded("X2", "Neck")]),
         "StudyDescription": "HEAD CT",
     }
     asked = {"RequestAttributesSequence": Items([_request("R1", "S1"), _request("R2", "S2")])}
@@ -168,6 +186,7 @@ def _studies(archive: Archive, **parameters: str) -> list[str]:
 def test_C7_1_C7_3_C7_4_a_search_matches_as_8_3_4_1_says(
     archive: Archive, parameters: dict[str, str], expected: str
 ) -> None:
+    """8.3.4.1, 8.3.4.4; PS3.4 C.2.2.2: each kind of matching, and the switches that change it."""
     assert _studies(archive, **parameters) == [one for one in _NEWEST_FIRST if one in expected]
 
 
@@ -213,9 +232,10 @@ def test_C7_2_default_attributes_of_each_level(archive: Archive) -> None:
     """Tables 10.6.3-3 to 10.6.3-5, with the upper levels where the URL does not name them (10.6.3.3)."""
     study = _search(archive, "/studies", PatientID="P1")[0]
     wanted = (
-        "StudyDate 00080020 00080030 00080050 00080056 00080061 00080090 00081190 00100010 00100020 00100030 00100040"
+        "00080020 00080030 00080050 00080056 00080061 00080090 00080201 00081190 00100010 00100020 00100030 00100040 "
+        "0020000D 00200010 00201206 00201208"
     )
-    assert set(wanted.split()[1:]) | {_UID, "00200010", "00201206", "00201208"} <= study.keys()
+    assert {tag for tag, element in study.items() if "Value" in element} == {"00080005", *wanted.split()}
     assert study["00080061"]["Value"] == ["CT", "SR"]
     assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([2], [3])
     base = f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web"
@@ -224,13 +244,22 @@ def test_C7_2_default_attributes_of_each_level(archive: Archive) -> None:
 
     series = _search(archive, f"/studies/{_ROOT}.1/series")
     assert [one["00080060"]["Value"][0] for one in series] == ["CT", "SR"]
-    assert {"0008103E", "0020000E", "00200011", "00201209", "00081190", "00400275"} <= series[0].keys()
+    wanted = "00080056 00080060 00080201 0008103E 00081190 0020000E 00200011 00201209 00400244 00400245 00400275"
+    assert {tag for tag, element in series[0].items() if "Value" in element} == {
+        "00080005",
+        _UID,
+        *wanted.split(),
+    }
     assert "00400275" not in series[1]
     assert _NAME not in series[0]
     assert series[0]["00400275"]["Value"][1]["00400009"] == {"vr": "SH", "Value": ["S2"]}
     assert _NAME in _search(archive, "/series")[0]
 
     instances = _search(archive, f"/studies/{_ROOT}.1/series/{_ROOT}.1.1/instances")
+    wanted = (
+        "00080016 00080018 00080056 00080201 00081190 00083002 00200013 00280008 00280010 00280011 00280100 00080005"
+    )
+    assert {tag for tag, element in instances[0].items() if "Value" in element} == {_UID, "0020000E", *wanted.split()}
     assert [one["00280010"]["Value"] for one in instances] == [[512], [256]]
     assert instances[0]["00280008"] == {"vr": "IS", "Value": [3]}
     assert instances[0]["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.1"]}
@@ -251,6 +280,18 @@ def test_C7_2_includefield_repeats_lists_and_all(archive: Archive) -> None:
     assert "00080060" not in study
     assert "00081030" in _search(archive, "/studies", PatientID="P1", includefield="all")[0]
     assert "00081030" not in _search(archive, "/studies", PatientID="P1")[0]
+
+
+def test_C7_2_sequences_are_answered_as_items_or_what_is_asked_for_of_them(archive: Archive) -> None:
+    """F.2.2: items are objects; 8.3.4.3: an attribute in a sequence may be included alone."""
+    whole = _search(archive, f"/studies/{_ROOT}.1/series", includefield="RequestAttributesSequence")[0]["00400275"]
+    assert [set(item) for item in whole["Value"]] == 2 * [{"00400009", "00401001"}]
+    path = f"/studies/{_ROOT}.1/instances"
+    (found,) = _search(archive, path, includefield="ProcedureCodeSequence.CodeValue,00081032.00080104", Rows="512")
+    codes = found["00081032"]
+    assert codes == {"vr": "SQ", "Value": [_code("X1", "Head"), _code("X2", "Neck")]}
+    (found,) = _search(archive, path, includefield="00081032.CodeMeaning", Rows="512")
+    assert [list(item) for item in found["00081032"]["Value"]] == 2 * [["00080104"]]
 
 
 def test_C7_3_a_cut_result_says_so_and_paging_is_stable(archive: Archive) -> None:
@@ -304,6 +345,9 @@ def test_C7_4_bad_queries_are_refused_with_every_fault(archive: Archive) -> None
         "StudyID",
     ):
         assert key in named
+    for date in ("2024-13-99", "a-b", "--"):
+        assert _get(archive, f"/dicom-web/studies?StudyDate={date}")[0] == 400
+    assert _studies(archive, StudyDate="20241399") == [], "no day, and so that of no study"
     for bad in ("/studies/1..2/series", "/studies?PatientName=%ff", f"/studies/{_ROOT}.1/series?StudyInstanceUID=1.2"):
         assert _get(archive, f"/dicom-web{bad}")[0] == 400
     assert _get(archive, "/dicom-web/nothing")[0] == 404
@@ -383,6 +427,7 @@ def test_C7_14_capabilities_of_the_service_and_of_each_resource(archive: Archive
 
 
 def test_C7_14_every_answer_is_described_with_its_media_types(archive: Archive) -> None:
+    """8.9.3: the capabilities describe each resource, its methods and its media types."""
     _, _, body = _get(archive, "/dicom-web/openapi.json")
     for path, operations in json.loads(body)["paths"].items():
         for method, operation in operations.items():
@@ -411,6 +456,7 @@ def test_C7_14_a_listed_page_may_ask_and_read_what_it_is_told(archive: Archive) 
 
 
 def test_C7_15_B43_urls_come_from_a_known_host_and_no_stranger_names_another(archive: Archive) -> None:
+    """8.2: the base URI is what the service is asked by; X-Forwarded only of a trusted proxy (test_web_admission)."""
     _, _, body = _get(archive, "/dicom-web/studies?limit=1", Host="pacs.example:81")
     assert b'"http://pacs.example:81/dicom-web/studies/' in body
     _, _, body = _get(archive, "/dicom-web/studies?limit=1", X_Forwarded_Host="evil", X_Forwarded_Proto="https")

@@ -64,6 +64,7 @@ def test_C7_10_viewport_crops_flips_and_scales(archive: Archive) -> None:
 
 
 def test_C7_10_quality_makes_smaller_jpegs(archive: Archive) -> None:
+    """8.3.5.1.2."""
     sizes = [len(get(archive, f"{path_of('1.3.1')}/rendered?quality={number}", JPEG)[2]) for number in (5, 50, 100)]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 3
@@ -116,6 +117,7 @@ def test_C7_10_the_media_type_is_negotiated(archive: Archive, accept: str, numbe
 def test_C7_10_B14_B16_B51_what_cannot_be_shown_says_so(
     archive: Archive, number: str, accept: str, status: int
 ) -> None:
+    """Table 10.4.3-1: 404 and 406; 8.7.8.1."""
     got, headers, body = get(archive, f"{path_of(number)}/rendered", accept)
     assert (got, headers["Content-Type"]) == (status, "application/problem+json")
     assert json.loads(body)["status"] == status
@@ -174,6 +176,7 @@ def test_B59_ten_thousand_frames_are_more_than_a_request_may_ask(archive: Archiv
 
 
 def test_C7_10_frames_of_a_multi_frame_object(archive: Archive) -> None:
+    """10.4.1.1.3, Table 8.7.4-1: all frames as image/gif."""
     for number, level in ((1, 10), (2, 120), (3, 250)):
         assert np.all(_png(archive, "1.2.1", resource=f"frames/{number}/rendered") == level)
     status, headers, body = get(archive, f"{path_of('1.2.1')}/rendered", GIF)
@@ -246,6 +249,7 @@ def test_C8_11_thumbnails_have_a_size_a_default_type_and_a_warning(archive: Arch
 
 
 def test_C7_14_what_is_known_is_not_sent_again(archive: Archive) -> None:
+    """RFC 9110 13.1.2, 15.4.5."""
     for path in (f"{path_of('1.1.1')}/rendered", f"{path_of('2')}/thumbnail", f"{path_of('1')}/rendered"):
         _, headers, _ = get(archive, path)
         tag = headers["ETag"]
@@ -263,6 +267,7 @@ def test_8_3_5_1_1_annotations_are_refused_in_the_standards_words(archive: Archi
 
 
 def test_C7_10_B50_a_report_is_readable_and_does_nothing(archive: Archive) -> None:
+    """Table 8.7.4-1: text is shown as text/html, text/plain or text/xml."""
     status, headers, body = get(archive, f"{path_of('3.1.1')}/rendered", "text/html")
     text = body.decode()
     assert status == 200
@@ -283,6 +288,7 @@ def test_C7_10_B50_a_report_is_readable_and_does_nothing(archive: Archive) -> No
 
 
 def test_C7_10_B51_documents_come_as_they_were_stored(archive: Archive) -> None:
+    """8.7.4: application/pdf is of documents; what a browser could run is not shown in it."""
     _, headers, body = get(archive, f"{path_of('3.2.1')}/rendered")
     assert body == PDF
     assert headers["Content-Disposition"] == 'inline; filename="document.pdf"'
@@ -300,6 +306,7 @@ def test_B52_who_may_not_retrieve_is_told_nothing(archive: Archive) -> None:
 
 
 def test_C7_10_dicomweb_client_gets_pictures(archive: Archive) -> None:
+    """10.4.1.1.3 as a client asks for it."""
     client = DICOMwebClient(f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web")
     uids = [f"{ROOT}.1", f"{ROOT}.1.3", f"{ROOT}.1.3.1"]
     got = client.retrieve_instance_rendered(*uids, media_types=(PNG,))

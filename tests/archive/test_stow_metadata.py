@@ -97,6 +97,7 @@ def told(model: Dataset) -> dict[str, Any]:
     ],
 )
 def test_C7_12_metadata_and_bulk_data_are_the_object_again(archive: Archive, name: str) -> None:
+    """10.5.1.4: a part for each BulkDataURI, named by its Content-Location."""
     path = next((one for one in samples.SAMPLES.rglob(name)), None)
     if path is None:
         pytest.skip("not among pydicom's files here")
@@ -275,6 +276,7 @@ def test_C7_12_each_frame_is_a_part(
 def test_C7_12_frames_that_are_not_those_of_one_image_are_refused(
     archive: Archive, said: dict[str, Any], parts: tuple[str, ...]
 ) -> None:
+    """10.5.1.4, 8.7.3.3.2: Table I.2-2, C000."""
     model = _model("1.2.3.5.10", **said, **{"7FE00010": {"vr": "OB", "BulkDataURI": "p"}})
     frames = [("image/jpeg", "p", _frames_of(name)[1][0]) for name in parts]
     before = objects(archive)
@@ -380,6 +382,7 @@ def test_C7_12_a_document_is_encapsulated(archive: Archive, sop_class: str, medi
 
 
 def test_C7_12_a_document_of_another_type_than_the_metadata_says_is_refused(archive: Archive) -> None:
+    """10.5.1.4: of the media type that (0042,0012) says."""
     said = {"00420011": {"vr": "OB", "BulkDataURI": "d"}, "00420012": {"vr": "LO", "Value": ["model/stl"]}}
     model = _model("1.2.3.5.5", PDF, **said)
     answer = store(archive, (JSON, "", json.dumps([model]).encode()), ("application/pdf", "d", b"%PDF-1.4"))

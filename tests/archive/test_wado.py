@@ -405,6 +405,7 @@ def test_C7_6_memory_does_not_grow_with_the_study(archive: Archive, large: Large
 
 
 def test_C7_6_a_client_that_does_not_read_and_goes_away_costs_nothing(archive: Archive, large: Large) -> None:
+    """C7.6: streamed with back-pressure, and given up with its client."""
     before = memory(archive, "VmRSS")
     with socket.create_connection(("127.0.0.1", archive.dicomweb_port)) as client:
         client.sendall(f"GET /dicom-web{large.path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

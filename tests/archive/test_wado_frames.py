@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.uid import (
     MPEG4HP41,
     ExplicitVRLittleEndian,
@@ -47,8 +47,18 @@ _FORMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "deflated": ({"bits_allocated": 1, "bits_stored": 1, "rows": 5, "columns": 7}, ("dcmconv", "+td")),
     "words": ({"bits_allocated": 8, "bits_stored": 8, "rows": 3, "columns": 5, "vr": "OW"}, ()),
 }
+_FRAGMENTED = ("with-offsets", "without-offsets", "extended-offsets")
+"""Forms of the same compressed frames, each in three fragments but in the last form, where a frame has but one."""
+
 STREAM = b"\0\0\0\x18ftypmp42" + bytes(range(250))
 UIDS = {"video": f"{SERIES}.98"} | {name: f"{SERIES}.{number}" for number, name in enumerate(_FORMS, 1)}
+UIDS |= {name: f"{SERIES}.{number}" for number, name in enumerate(_FRAGMENTED, 90)}
+
+
+def _codestreams(path: Path) -> list[bytes]:
+    """The frames of a JPEG 2000 object, every other one of odd length."""
+    frames = [frame.rstrip(b"\0") for frame in generate_frames(dcmread(path).PixelData, number_of_frames=COUNT)]
+    return [frame + b"\0" * ((len(frame) + number) % 2) for number, frame in enumerate(frames)]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         image["PixelData"].VR = form.get("vr", image["PixelData"].VR)
         path = saved(image, folder / f"{name}.dcm")
         found[name] = converted(path, *command) if command else path
+    for name in _FRAGMENTED:
+        image = dcmread(found["j2k"])
+        image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID = STUDY, f"{SERIES}.3", UIDS[name]
+        if name == "extended-offsets":
+            image.PixelData, image.ExtendedOffsetTable, image.ExtendedOffsetTableLengths = encapsulate_extended(
+                _codestreams(found["j2k"])
+            )
+        else:
+            image.PixelData = encapsulate(
+                _codestreams(found["j2k"]), fragments_per_frame=3, has_bot=name == "with-offsets"
+            )
+        image["PixelData"].is_undefined_length = True
+        found[name] = saved(image, folder / f"{name}.dcm", JPEG2000Lossless)
     report = made()
     report.StudyInstanceUID, report.SeriesInstanceUID, report.SOPInstanceUID = STUDY, SERIES, f"{SERIES}.99"
     del report.PixelData
@@ -86,7 +109,7 @@ def archive(files: dict[str, Path]) -> Iterator[Archive]:
 
 
 def _path(name: str, what: str = "frames/1") -> str:
-    series = f"{SERIES}.2" if name == "video" else SERIES
+    series = f"{SERIES}.2" if name == "video" else f"{SERIES}.3" if name in _FRAGMENTED else SERIES
     return f"/studies/{STUDY}/series/{series}/instances/{UIDS.get(name, f'{SERIES}.99')}/{what}"
 
 
@@ -133,6 +156,22 @@ def test_C7_7_compressed_frames_are_given_as_they_are_stored(
         said = OCTETS if OCTETS in accept else media_type
         assert fields["Content-Type"] == f"{said}; transfer-syntax={image.file_meta.TransferSyntaxUID}"
         assert content == frame
+
+
+@pytest.mark.parametrize("name", _FRAGMENTED)
+def test_C7_7_fragments_are_joined_to_frames_and_their_padding_stays(
+    archive: Archive, files: dict[str, Path], name: str
+) -> None:
+    """8.7.3.3.2: without the fragment delimiters; PS3.5 A.4: whatever offset table there is, odd frames are padded."""
+    status, headers, body = get(archive, _path(name, "frames/4,1,2"), "multipart/related; type=image/jp2")
+    assert status == 200, body
+    frames = _codestreams(files["j2k"])
+    for number, (fields, content) in zip((4, 1, 2), parts_of(headers, body), strict=True):
+        frame = frames[number - 1]
+        assert fields["Content-Type"] == f"image/jp2; transfer-syntax={JPEG2000Lossless}"
+        assert content == frame + b"\0" * (len(frame) % 2)
+    status, headers, body = get(archive, _path(name, "frames/3"))
+    assert parts_of(headers, body)[0][1] == _native(files["j2k"], 3)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +251,7 @@ def test_B59_numbers_that_are_none(archive: Archive, frames: str) -> None:
 
 
 def test_C7_7_what_has_no_frames_or_is_not_there(archive: Archive) -> None:
+    """Table 10.4.3-1: 404."""
     assert get(archive, _path("none"))[0] == get(archive, _path("none", "pixeldata"))[0] == 404
     assert get(archive, _path("plain").replace(UIDS["plain"], "1.2.3"))[0] == 404
     assert get(archive, _path("plain").replace(SERIES + "/", "1.2.3/"))[0] == 404
@@ -288,11 +328,15 @@ def test_C7_7_pixel_data_of_a_series_and_a_study(archive: Archive, files: dict[s
         status, headers, body = get(archive, f"{resource}/pixeldata", RELATED)
         assert status == status_of_all, body
         assert ("of 1 instances" in (headers["Warning"] or "")) == (status == 206)
-        got = [(fields["Content-Location"], content) for fields, content in parts_of(headers, body)]
+        parts = parts_of(headers, body)
+        got = [(fields["Content-Location"], content) for fields, content in parts]
+        if status_of_all == 206:
+            got = [one for one in got if f"/series/{SERIES}.3/" not in one[0]]
+            assert len(got) == len(parts) - COUNT * len(_FRAGMENTED)
         assert len(got) == len(expected)
         assert dict(got) == expected
     status, headers, body = get(archive, f"/studies/{STUDY}/pixeldata")
-    assert (status, len(parts_of(headers, body))) == (200, len(expected) + 1)
+    assert (status, len(parts_of(headers, body))) == (200, len(expected) + 1 + COUNT * len(_FRAGMENTED))
     assert get(archive, f"/studies/{STUDY}/pixeldata", OCTETS)[0] == 406
     assert get(archive, f"/studies/{STUDY}/series/{SERIES}.2/pixeldata", RELATED)[0] == 406
     assert get(archive, f"/studies/{SERIES}/pixeldata")[0] == 404

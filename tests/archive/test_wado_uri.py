@@ -13,7 +13,7 @@ import pytest
 from pydicom import dcmread
 
 from tests.archive.conftest import Archive
-from tests.archive.shown_objects import GIF, JPEG, PDF, PNG, ROOT, get, without_download
+from tests.archive.shown_objects import GIF, JPEG, PDF, PNG, ROOT, get, path_of, without_download
 
 _DICOM, _RLE = "application/dicom", "1.2.840.10008.1.2.5"
 
@@ -129,12 +129,31 @@ def test_C7_13_window_region_and_size(archive: Archive) -> None:
     ],
 )
 def test_C7_13_B59_wrong_parameters_are_named(archive: Archive, asked: dict[str, str], fault: str) -> None:
+    """9.1.2, 9.5.1.2, 9.5.2: 400 for each."""
     status, _, body = _ask(archive, "1.1.1", **asked)
     assert status == 400
     assert [one.partition(":")[0] for one in json.loads(body)["faults"]] == [fault]
 
 
+def test_C7_13_names_and_values_are_case_sensitive_but_for_media_types_and_charsets(archive: Archive) -> None:
+    """8.3.1.1: all names are, and values; 8.7, 8.8: no media type is, no charset. The RESTful names are others."""
+    for name in ("requestType", "studyUID", "seriesUID", "objectUID"):
+        asked = {"requestType": "WADO", **_uids("1.1.1")}
+        asked[name.lower()] = asked.pop(name)
+        status, _, body = get(archive, f"/wado?{urlencode(asked)}")
+        assert (status, json.loads(body)["faults"][0].partition(":")[0]) == (400, name)
+    assert np.all(_png(archive, "1.2.1", FrameNumber="3") == 10), "an unknown name is ignored (8.3)"
+    assert np.all(_png(archive, "1.2.1", frameNumber="3") == 250)
+    status, headers, _ = _ask(archive, "1.1.1", contentType="IMAGE/Png", charset="utf-8")
+    assert (status, headers["Content-Type"]) == (200, PNG)
+    path = path_of("1.1.1")
+    assert get(archive, f"{path}/rendered", "Image/PNG")[1]["Content-Type"] == PNG
+    assert get(archive, f"{path}/rendered?window=40,400,LINEAR", PNG)[0] == 400, "8.3.5.1.4 note: written otherwise"
+    assert get(archive, f"{path}/rendered?Window=40,400,linear", PNG)[2] == get(archive, f"{path}/rendered", PNG)[2]
+
+
 def test_C7_13_all_faults_at_once_and_the_same_parameter_twice(archive: Archive) -> None:
+    """8.3: 400; every fault is named."""
     status, _, body = get(archive, "/wado?rows=x&columns=y&imageQuality=1000&frameNumber=0&frameNumber=1")
     faults = [one.partition(":")[0] for one in json.loads(body)["faults"]]
     assert status == 400
@@ -154,6 +173,7 @@ def test_C7_13_all_faults_at_once_and_the_same_parameter_twice(archive: Archive)
 
 
 def test_C7_13_what_is_not_there_or_not_done(archive: Archive) -> None:
+    """8.5: 404, 406; 8.3: unknown parameters are ignored."""
     assert _ask(archive, "9.9.9")[0] == 404
     assert _ask(archive, "1.1.1", seriesUID=f"{ROOT}.1.2")[0] == 404
     assert _ask(archive, "1.2.1", frameNumber="4")[0] == 404
@@ -175,6 +195,7 @@ def test_C7_13_what_is_not_there_or_not_done(archive: Archive) -> None:
 
 
 def test_C7_14_what_is_known_is_not_sent_again_by_the_uri_service(archive: Archive) -> None:
+    """RFC 9110 13.1.2, 15.4.5."""
     path = "/wado?" + urlencode({"requestType": "WADO", **_uids("1.1.1")})
     tag = get(archive, path)[1]["ETag"]
     assert get(archive, path, If_None_Match=tag)[0] == 304
@@ -182,6 +203,7 @@ def test_C7_14_what_is_known_is_not_sent_again_by_the_uri_service(archive: Archi
 
 
 def test_C7_13_the_service_is_below_dicom_web_too(archive: Archive) -> None:
+    """9: the base URI of the service is what the parameters follow."""
     path = "/dicom-web/wado?" + urlencode({"requestType": "WADO", **_uids("1.1.1")})
     status, headers, _ = get(archive, path)
     assert status == 200

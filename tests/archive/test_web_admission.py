@@ -135,6 +135,7 @@ def test_C7_15_the_nearest_address_that_is_no_trusted_proxy_asks(archive: Archiv
 
 
 def test_C7_15_URLs_are_those_that_the_proxy_is_asked_by(archive: Archive) -> None:
+    """RFC 7239 8.1: only what a trusted proxy forwards is believed."""
     path = "/dicom-web/studies?limit=1"
     _, body = _ask(archive, path, _FINDER, X_Forwarded_Host="pacs.example", X_Forwarded_Proto="https")
     assert b'"https://pacs.example/dicom-web/studies/' in body

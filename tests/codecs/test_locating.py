@@ -80,6 +80,7 @@ def test_C7_7_fragments_are_joined_to_frames(tmp_path: Path, data: bytes) -> Non
 
 
 def test_C7_7_the_extended_offset_table_is_followed(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.3.1.8."""
     data, offsets, lengths = encapsulate_extended(FRAMES)
     path = _encapsulated(
         tmp_path / "a.dcm", data, len(FRAMES), ExtendedOffsetTable=offsets, ExtendedOffsetTableLengths=lengths
@@ -89,6 +90,7 @@ def test_C7_7_the_extended_offset_table_is_followed(tmp_path: Path) -> None:
 
 
 def test_C7_7_what_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
+    """PS3.5 A.4: without offsets only the frames' own markers tell."""
     nameless = [frame.replace(b"\xff\x4f", b"\0\0") for frame in FRAMES]
     for number, (data, count) in enumerate(
         [
@@ -134,6 +136,7 @@ def test_C7_7_native_frames_begin_where_the_last_one_ends(tmp_path: Path, form: 
 def test_C7_7_one_frame_of_many_is_found_without_reading_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """PS3.5 A.4: offset tables are there for that."""
     big = [b"\xff\x4f" + bytes(200_000)] * 100
     paths = {
         "table": _encapsulated(tmp_path / "a.dcm", encapsulate(big, has_bot=True), 100),

@@ -140,6 +140,7 @@ def inlined(stored: Stored, model: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_C7_8_a_sample_file_says_what_pydicom_reads(path: Path) -> None:
+    """PS3.18 Annex F, beside what pydicom reads."""
     raw = path.read_bytes()
     try:
         meta = read_file_header(raw)
@@ -227,6 +228,7 @@ def _swap(data_set: Dataset) -> None:
 @settings(max_examples=80, deadline=None)
 @given(data_sets(), st.sampled_from((EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED)))
 def test_C7_8_any_data_set_says_what_pydicom_says(data_set: Dataset, syntax: str) -> None:
+    """PS3.18 Annex F: every VR of Table F.2.3-1, private attributes and sequences too."""
     data_set.SpecificCharacterSet = "ISO_IR 192"
     plain = encoded(data_set, IMPLICIT if syntax == IMPLICIT else EXPLICIT)
     again = pydicom.filereader.read_dataset(pydicom.filebase.DicomBytesIO(plain), syntax == IMPLICIT, True)
@@ -246,6 +248,7 @@ def test_C7_8_any_data_set_says_what_pydicom_says(data_set: Dataset, syntax: str
     "size", [LIMITS.metadata_inline_max - 2, LIMITS.metadata_inline_max, LIMITS.metadata_inline_max + 2]
 )
 def test_C7_8_binary_is_inline_up_to_the_limit_and_named_beyond(syntax: str, size: int) -> None:
+    """F.2.7: InlineBinary; F.2.6: BulkDataURI; both little endian."""
     little = bytes(range(256)) * 5
     little = little[:size]
     sent = np.frombuffer(little, "<u2").astype(">u2").tobytes() if syntax == BIG_ENDIAN else little
@@ -259,6 +262,7 @@ def test_C7_8_binary_is_inline_up_to_the_limit_and_named_beyond(syntax: str, siz
 
 
 def test_C7_8_pixels_are_always_named_and_never_read() -> None:
+    """F.2.6, 10.4.1.1.2."""
     small, large = Stored(image(2, 2)), Stored(image(2048, 2048))
     for stored in (small, large):
         assert stored.model()["7FE00010"] == {"vr": "OW", "BulkDataURI": f"{AT}/bulkdata/7FE00010"}
@@ -302,6 +306,7 @@ def test_C7_8_long_text_and_numbers_are_named_and_text_is_given_as_utf_8() -> No
 
 
 def test_C7_8_text_is_read_in_the_character_set_of_its_item() -> None:
+    """F.2: UTF-8, whatever the item's own Specific Character Set is."""
     inner = element(0x00080005, "CS", b"ISO_IR 144") + element(0x00081030, "LO", text("Щ".encode("iso8859_5")))
     stored = Stored(
         b"".join(
@@ -319,6 +324,7 @@ def test_C7_8_text_is_read_in_the_character_set_of_its_item() -> None:
 
 
 def test_C7_8_names_have_their_groups_and_holes_are_null() -> None:
+    """F.2.2: component groups by name; F.2.5: null for an empty value."""
     name = "Yamada^Tarou=山田^太郎=やまだ^たろう".encode()
     data = element(0x00080005, "CS", b"ISO_IR 192") + element(0x00101001, "PN", text(name + b"\\\\=\xe5\xb1\xb1"))
     assert Stored(data).model()["00101001"]["Value"] == [
@@ -354,6 +360,7 @@ def test_C7_8_tags_private_creators_and_what_has_no_place() -> None:
     ("signed", "vr", "value"), [(0, "US", 65535), (1, "SS", -1)], ids=["unsigned pixels", "signed pixels"]
 )
 def test_C7_8_implicit_VR_is_resolved_by_the_pixels_also_in_items(signed: int, vr: str, value: int) -> None:
+    """PS3.5 A.1 and PS3.3 C.7.6.3.1: US or SS by Pixel Representation."""
     smallest = element(0x00280106, "", b"\xff\xff", IMPLICIT)
     data = b"".join(
         (
@@ -398,6 +405,7 @@ def test_B18_B19_what_is_broken_is_null_and_the_JSON_is_valid(tag: int, vr: str,
 
 
 def test_C7_15_only_the_URIs_get_the_public_base() -> None:
+    """F.2.6: a BulkDataURI gets the base of the service, no text that looks like one."""
     evil = b'"BulkDataURI":"/studies'
     stored = Stored(image(2, 2, [(0x00081030, "LO", text(evil))]))
     based = json.loads(with_base(MODEL.json(stored.read, stored.content, AT), "https://pacs.example/x"))
@@ -418,6 +426,7 @@ def test_C7_15_only_the_URIs_get_the_public_base() -> None:
     ],
 )
 def test_C7_9_what_is_no_bulk_data_is_not_found(path: str) -> None:
+    """10.4.3.3.5."""
     inner = element(0x00290010, "LO", b"ANNALS") + element(0x00291001, "OB", b"\1\2")
     stored = Stored(minimal([(0x00400275, "SQ", item(inner)), (0x00291010, "OB", b"")]))
     assert MODEL.bulk_value(stored.read, stored.content, path.split("/")) is None

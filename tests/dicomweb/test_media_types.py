@@ -21,6 +21,7 @@ from domain.errors import InvalidInput
     ],
 )
 def test_C7_5_parameters_are_read_quoted_and_unquoted(text: str) -> None:
+    """PS3.18 8.7: a value is a token or quoted, and both are equal."""
     (one,) = accepted([text])
     assert one.name == "multipart/related"
     assert one.part_type == "application/dicom"
@@ -28,15 +29,18 @@ def test_C7_5_parameters_are_read_quoted_and_unquoted(text: str) -> None:
 
 
 def test_C7_5_the_most_wanted_comes_first_and_zero_is_refused() -> None:
+    """RFC 9110 12.4.2, 12.5.1."""
     ranges = accepted(["image/png;q=0.2, image/jpeg", "text/html;q=0, */*; q=0.1"])
     assert [one.name for one in ranges] == ["image/jpeg", "image/png", "*/*"]
 
 
 def test_C7_5_the_query_parameter_takes_the_headers_place() -> None:
+    """PS3.18 8.3.3.1."""
     assert [one.name for one in accepted(["image/png"], ["image/jpeg"])] == ["image/jpeg"]
 
 
 def test_C7_5_nothing_asked_for_is_everything() -> None:
+    """RFC 9110 12.5.1."""
     assert [one.name for one in accepted([""], [])] == ["*/*"]
 
 
@@ -44,6 +48,7 @@ def test_C7_5_nothing_asked_for_is_everything() -> None:
     "text", ["dicom", "a/b;q=x", "a/b;q=2", "a/b;q=nan", "a/b c", 'a/b;x="', "a/b;x=1;x=2", "a/b;x"]
 )
 def test_C7_5_what_is_no_media_type_is_refused(text: str) -> None:
+    """RFC 9110 8.3.1."""
     with pytest.raises(InvalidInput):
         accepted([text])
 

@@ -36,6 +36,7 @@ def test_C7_8_of_private_attributes_the_creator_is_told_in_place_of_the_block() 
 
 
 def test_C7_8_private_attributes_without_a_creator_keep_their_tag() -> None:
+    """PS3.19 Table A.1.5-2."""
     data_set = {"00291001": {"vr": "SH", "Value": ["a"]}, "00290010": {"vr": "LO"}}
     (_, one) = ElementTree.fromstring(native_xml(data_set))
     assert (one.get("tag"), one.get("privateCreator")) == ("00291001", None)

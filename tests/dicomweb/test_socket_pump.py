@@ -73,6 +73,7 @@ def test_C7_6_bytes_and_ranges_of_files_go_in_their_order(
 def test_C7_6_a_peer_that_takes_nothing_or_is_gone_ends_it(
     connection: tuple[socket.socket, socket.socket], file: int
 ) -> None:
+    """C7.6: back-pressure has an end."""
     server, peer = connection
     endless: list[Piece] = [FileRange(file, 0, 4 << 20)] * 64
     with pytest.raises(OSError, match="takes nothing"):
@@ -85,6 +86,7 @@ def test_C7_6_a_peer_that_takes_nothing_or_is_gone_ends_it(
 def test_C7_6_a_file_that_became_shorter_is_not_passed_over(
     connection: tuple[socket.socket, socket.socket], file: int
 ) -> None:
+    """RFC 9112 8: what was announced and does not come ends the connection."""
     server, _ = connection
     with pytest.raises(Incomplete):
         _pumped(server, [FileRange(file, (4 << 20) - 10, 20)], chunked=False)

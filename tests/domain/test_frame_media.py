@@ -44,10 +44,12 @@ MPEG = "1.2.840.10008.1.2.4.102"
     ],
 )
 def test_C7_5_C7_7_media_types_of_frames(stored: str, asked: tuple[str, str], order: list[tuple[str, str]]) -> None:
+    """PS3.18 Tables 8.7.3-4 and 8.7.3-5."""
     assert frame_order(stored, [(*asked, 1.0)]) == order
 
 
 def test_C7_5_frames_by_weight_and_as_stored_among_equals() -> None:
+    """PS3.18 8.7.8.2; RFC 9110 12.4.2."""
     asked = [("image/jp2", "", 1.0), ("image/jls", "", 1.0), (OCTETS, "", 0.5)]
     jp2, jls, octets = ("image/jp2", JPEG_2000_LOSSLESS), ("image/jls", JPEG_LS), (OCTETS, EXPLICIT)
     assert frame_order(EXPLICIT, asked) == [jp2, jls, octets]

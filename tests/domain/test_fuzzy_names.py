@@ -23,6 +23,7 @@ from domain.fuzzy_name import is_alike, words
     ],
 )
 def test_C7_3_alike(wanted: str, name: str) -> None:
+    """PS3.18 8.3.4.2, PS3.4 C.2.2.2.1.1."""
     assert is_alike(words(wanted), words(name.replace("=", " ")))
 
 
@@ -30,4 +31,5 @@ def test_C7_3_alike(wanted: str, name: str) -> None:
     ("wanted", "name"), [("Petrov", "Ivanov"), ("Ivanov^Anna", "Ivanov^Boris"), ("Li", "Liu"), ("Ivv", "Ivanov")]
 )
 def test_C7_3_not_alike(wanted: str, name: str) -> None:
+    """PS3.18 8.3.4.2, PS3.4 C.2.2.2.1.1."""
     assert not is_alike(words(wanted), words(name))

@@ -88,6 +88,7 @@ def of(**values: Any) -> Dataset:
 
 
 def test_C7_10_a_modality_lut_takes_the_place_of_the_rescale(show: Callable[..., Pixels]) -> None:
+    """PS3.3 C.11.1."""
     image = made(8, 8)
     image.ModalityLUTSequence = Items([table(50, [(at * 37) % 4000 for at in range(100)], 16)])
     image.WindowCenter, image.WindowWidth = 2000, 4000
@@ -101,6 +102,7 @@ def expected_levels(image: Dataset) -> Pixels:
 
 @pytest.mark.parametrize("bits", [8, 10, 16])
 def test_C7_10_a_voi_lut_is_used_where_there_is_no_window(show: Callable[..., Pixels], bits: int) -> None:
+    """PS3.3 C.11.2.1.1."""
     image = made(16, 12)
     entries = [min((1 << bits) - 1, at * at >> 8) for at in range(4096)]
     image.VOILUTSequence = Items([table(0, entries, bits)])
@@ -129,6 +131,7 @@ def test_C7_10_a_voi_lut_is_used_where_there_is_no_window(show: Callable[..., Pi
 def test_C7_10_white_is_where_the_presentation_says(
     show: Callable[..., Pixels], photometric: str, shape: str | None, inverted: bool
 ) -> None:
+    """PS3.3 C.7.6.3.1.2, C.11.6.1.2: MONOCHROME1, Presentation LUT Shape."""
     image = made(8, 8, photometric=photometric)
     if shape:
         image.PresentationLUTShape = shape
@@ -139,6 +142,7 @@ def test_C7_10_white_is_where_the_presentation_says(
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("high_bit", [11, 13, 15])
 def test_C7_10_only_the_stored_bits_are_values(show: Callable[..., Pixels], signed: bool, high_bit: int) -> None:
+    """PS3.5 8.1.1."""
     image = made(16, 12, signed=signed)
     values = np.frombuffer(image.PixelData, "<i2" if signed else "<u2").astype(np.int32)
     placed = ((values & 0xFFF) << high_bit - 11) | (1 if high_bit > 11 else 0x8000)
@@ -164,6 +168,7 @@ def test_C8_11_what_has_no_window_is_fitted_to_its_values(show: Callable[..., Pi
 
 
 def test_C7_10_one_bit_thirty_two_bits_and_flat_images(show: Callable[..., Pixels]) -> None:
+    """PS3.5 8.1.1; PS3.18 8.7.4: 8 bits per channel."""
     bits = made(1, 1, rows=17, columns=13)
     values = np.unpackbits(np.frombuffer(bits.PixelData, "u1"), bitorder="little")[: 17 * 13].reshape(17, 13)
     assert np.array_equal(show(bits), values * 255)
@@ -177,6 +182,7 @@ def test_C7_10_one_bit_thirty_two_bits_and_flat_images(show: Callable[..., Pixel
 
 @pytest.mark.parametrize(("keyword", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
 def test_C7_10_float_pixels(show: Callable[..., Pixels], keyword: str, kind: str) -> None:
+    """PS3.3 C.7.6.24."""
     image = made(32, 32, frames=2)
     values = np.linspace(-1.5, 2.5, 2 * 33 * 31).reshape(2, 33, 31)
     for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
@@ -188,6 +194,7 @@ def test_C7_10_float_pixels(show: Callable[..., Pixels], keyword: str, kind: str
 
 
 def test_C7_10_palettes_of_any_kind(show: Callable[..., Pixels]) -> None:
+    """PS3.3 C.7.6.3.1.5, C.7.6.3.1.6."""
     image = made(8, 8, photometric="PALETTE COLOR")
     image.RedPaletteColorLookupTableData = bytes(255 - at for at in range(256))
     values = stored_values(image)
@@ -230,6 +237,7 @@ def test_C7_10_segmented_palettes(show: Callable[..., Pixels]) -> None:
 
 
 def test_C7_10_colours_in_every_order(show: Callable[..., Pixels], transcoder: Transcoder, tmp_path: Path) -> None:
+    """PS3.3 C.7.6.3.1.2, C.7.6.3.1.3: RGB, YBR_FULL, by pixel and by plane."""
     image = made(8, 8, samples=3, photometric="RGB")
     by_plane = made(8, 8, samples=3, photometric="RGB", planar=1)
     assert np.array_equal(show(image), stored_values(image))
@@ -253,6 +261,7 @@ def test_C7_10_functional_groups_say_it_for_each_frame(show: Callable[..., Pixel
 
 
 def test_C7_10_any_syntax_is_shown_alike(show: Callable[..., Pixels], transcoder: Transcoder, tmp_path: Path) -> None:
+    """PS3.5 10: the encoding says nothing of what is shown."""
     image = made(16, 12, signed=True)
     image.ModalityLUTSequence = Items([table(-2048, list(range(0, 65536, 16)), 16)])
     source = saved(image, tmp_path / "source.dcm")
@@ -262,6 +271,7 @@ def test_C7_10_any_syntax_is_shown_alike(show: Callable[..., Pixels], transcoder
 
 
 def test_C7_10_pixels_that_are_not_square_are_squared_in_a_viewport(show: Callable[..., Pixels]) -> None:
+    """PS3.3 C.7.6.3.1.7; PS3.18 8.3.5.1.3."""
     image = made(8, 8, rows=40, columns=40)
     image.PixelAspectRatio = [2, 1]
     assert show(image).shape == (40, 40), "without a viewport the pixels are those of the source (8.3.5.1.3)"
@@ -269,6 +279,7 @@ def test_C7_10_pixels_that_are_not_square_are_squared_in_a_viewport(show: Callab
 
 
 def test_C7_10_scaling_keeps_means_and_makes_no_new_edges(show: Callable[..., Pixels]) -> None:
+    """PS3.18 8.3.5.1.3: scaled without distortion."""
     image = made(8, 8, rows=64, columns=64)
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 200
     image.PixelData = checks.astype(np.uint8).tobytes()
@@ -306,6 +317,7 @@ def test_C7_10_icc_profiles(show: Callable[..., Pixels], transcoder: Transcoder,
 
 
 def test_C7_10_moving_pictures(transcoder: Transcoder, tmp_path: Path) -> None:
+    """PS3.18 Table 8.7.4-1; PS3.3 C.7.6.5.1.1."""
     image = made(8, 8, samples=3, photometric="RGB", frames=5)
     image.FrameTime = "40"
     path = saved(image, tmp_path / "moving.dcm")
@@ -325,6 +337,7 @@ def test_C7_10_moving_pictures(transcoder: Transcoder, tmp_path: Path) -> None:
 
 
 def test_C7_10_the_representative_frame(show: Callable[..., Pixels]) -> None:
+    """PS3.18 10.4.1.1.4; PS3.3 C.7.6.6: Representative Frame Number."""
     image = made(8, 8, frames=5)
     frames = stored_values(image)
     assert np.array_equal(show(image), frames[2])
@@ -436,6 +449,7 @@ def test_C7_10_overlays_of_frames_and_regions(show: Callable[..., Pixels]) -> No
 
 
 def test_C7_10_an_overlay_that_is_cut_is_left_out(show: Callable[..., Pixels]) -> None:
+    """PS3.3 C.9.2."""
     image = made(8, 8)
     image.PixelData = b"\x40" * len(image.PixelData)
     bare = show(image)
