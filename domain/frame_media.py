@@ -48,11 +48,14 @@ SYNTAXES = {
 }
 """The transfer syntaxes of each media type, its default first."""
 
-_FORMER_NAMES = {
+_OTHER_NAMES = {
     "image/x-dicom-rle": "image/dicom-rle",
     "image/x-jls": "image/jls",
     "image/dicom+rle": "image/dicom-rle",
+    "video/mpeg2": "video/mpeg",
 }
+"""Names of earlier editions, and that of Table 10.5.2-1."""
+
 _MEDIA_TYPES = {syntax: name for name, syntaxes in SYNTAXES.items() for syntax in syntaxes}
 
 STREAMS = frozenset(syntax for name, syntaxes in SYNTAXES.items() if name.startswith("video/") for syntax in syntaxes)
@@ -67,6 +70,11 @@ def media_type_of(syntax: str) -> str:
     return _MEDIA_TYPES.get(syntax, OCTETS)
 
 
+def syntaxes_of(media_type: str) -> tuple[str, ...]:
+    """The transfer syntaxes that a media type can hold, its default first; none where it is not one of frames."""
+    return SYNTAXES.get(_OTHER_NAMES.get(media_type, media_type), ())
+
+
 def frame_order(stored: str, asked: Collection[tuple[str, str, float]]) -> list[Frames]:
     """The representations to try, best first, from media types (``ANYTHING`` for any), syntaxes and weights (8.7.8.2).
 
@@ -77,7 +85,7 @@ def frame_order(stored: str, asked: Collection[tuple[str, str, float]]) -> list[
     kept = EXPLICIT if stored in NATIVE else stored
     ranked: list[tuple[float, bool, Frames]] = []
     for name, syntax, weight in asked:
-        media = _FORMER_NAMES.get(name, name)
+        media = _OTHER_NAMES.get(name, name)
         ranked += [(-weight, one[1] != kept, one) for one in _named(media, syntax, kept)]
         if (media, syntax) == (ANYTHING, WEB_DEFAULT):
             ranked.append((0.0, True, (media_type_of(kept), kept)))

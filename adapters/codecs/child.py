@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import errno
+import functools
 import importlib
 import json
 import os
@@ -68,6 +69,7 @@ def _load() -> None:
         "jpeg_ls.CharLS",
         "numpy.ma",
         "pydicom.datadict",
+        "adapters.codecs.consumer_images",
         "adapters.codecs.rewriting",
         "adapters.rendering.shown",
     ):
@@ -118,6 +120,8 @@ def _performed(request: dict[str, Any], descriptors: list[int], settings: dict[s
     from adapters.codecs.object import StoredObject
 
     limits = Limits(**settings)
+    if request["do"] == "unpack":
+        return _unpack(request, descriptors, limits)
     inflated, descriptors = (descriptors[0], descriptors[1:]) if request.get("inflated") else (-1, descriptors)
     place = (descriptors[0], request["offset"], request["length"])
     stored = StoredObject(*place, request["stored"], limits, inflated)
@@ -143,7 +147,8 @@ def _done(stored: Any, request: dict[str, Any], descriptors: list[int], limits: 
         case "show":
             from adapters.rendering.shown import show
 
-            return show(stored, request["asked"], out, limits, lambda: _more_time(limits.codec_cpu_seconds))
+            more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
+            return show(stored, request["asked"], out, limits, more_time)
         case "decode":
             return _decode(stored, request["frame"], out)
     raise ValueError(request["do"])
@@ -211,6 +216,18 @@ def _decode(stored: Any, number: int, out: int) -> dict[str, Any]:
         file.write(np.ascontiguousarray(array).tobytes())
     described = dataclasses.replace(image, planar=0, photometric="RGB" if colour == "YBR_FULL" else colour)
     return {"image": dataclasses.asdict(described)}
+
+
+def _unpack(request: dict[str, Any], descriptors: list[int], limits: Limits) -> dict[str, Any]:
+    from adapters.codecs.consumer_images import decoded
+
+    data = os.pread(descriptors[0], request["length"], request["offset"])
+    more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
+    image, frames = decoded(data, request["media_type"], request["samples"], limits, more_time)
+    with os.fdopen(os.dup(descriptors[-1]), "ab") as file:
+        for frame in frames:
+            file.write(frame.tobytes())
+    return {"image": dataclasses.asdict(image)}
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from adapters.codecs.image import Image
 from adapters.codecs.workers import Workers
 from adapters.files.temporary import TemporaryFolder
 from adapters.rendering.messages import message_of
 from domain.limits import MIB, Limits
 from domain.rendering import Rendering
 from domain.transcoding import DEFLATED
-from processes.ports import DecodedFrame, Shown, Stored
+from processes.ports import DecodedFrame, Shown, Span, Stored
 
 _ALONE_MAX = 8 * MIB
 _SMALL_MAX, _ROOM = 4 * MIB, 8 * MIB
@@ -90,6 +91,15 @@ class Transcoder:
             request = self._request("show", stored) | {"asked": message_of(asked)}
             answer = self._ask(stored, request, [stored.descriptor, out], "rendering_timeout_seconds")
             return Shown(answer["media_type"], os.dup(out), os.fstat(out).st_size, tuple(answer["notes"]))
+
+    def unpacked(self, descriptor: int, span: Span, media_type: str, samples: int, out: int) -> Image:
+        """What a PNG or GIF that lies in a file is; its native frames are appended to the file ``out``.
+
+        ``samples`` 1: it must be gray. Raises Refused (A702) where it is damaged, too large or in colours.
+        """
+        request = {"do": "unpack", "offset": span.offset, "length": span.length}
+        request |= {"media_type": media_type, "samples": samples}
+        return Image(**self._workers.ask(request, [descriptor, out])["image"])
 
     def close(self) -> None:
         """End the children and the threads."""

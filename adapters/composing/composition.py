@@ -20,11 +20,12 @@ from adapters.codecs.fragments import (
 )
 from adapters.composing.encoding import DataSetWriter, encoded, fault, header, refused, tag_of
 from adapters.composing.media import Media, is_compressed, is_frame, media
+from adapters.composing.native import TRANSFORMED, Native, Unpack
 from adapters.dicom.frames import UNDEFINED
 from domain.errors import Because, Refused, TooLarge
 from domain.identifiers import uid_fault
 from domain.limits import Limits
-from processes.ports import ComposedObject
+from processes.ports import ComposedObject, Span
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _PIXEL_DATA, _DOCUMENT, _DOCUMENT_TYPE, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420012", "00420015"
@@ -49,9 +50,10 @@ class _Bulk:
 class Composition:
     """Fills :class:`processes.ports.Composition`. Bulk data comes from one thread; objects are made by many."""
 
-    def __init__(self, limits: Limits, folder: str | None = None) -> None:
-        """``folder`` is where the temp file is made; by default the system's."""
+    def __init__(self, limits: Limits, unpack: Unpack, folder: str | None = None) -> None:
+        """``folder`` is where temp files are made; by default the system's."""
         self._limits = limits
+        self._unpack = unpack
         self._folder = folder
         self._file: Any = None
         self._size = 0
@@ -65,7 +67,9 @@ class Composition:
         """
         self._current = None
         before = self._bulks.get(location, [])
-        if not location or any(not is_frame(media_type) or one.media_type != media_type for one in before):
+        if not location or any(
+            not (is_frame(media_type) or media_type in TRANSFORMED) or one.media_type != media_type for one in before
+        ):
             raise refused("a bulk data part has no Content-Location of its own")
         if transfer_syntax_uid and (wrong := uid_fault(transfer_syntax_uid)):
             raise refused(f"the transfer syntax of a bulk data part {wrong}")
@@ -107,18 +111,24 @@ class Composition:
         sop_class_uid, sop_instance_uid = (_uid(complete, name, tag) for name, tag in _IDENTITY)
         syntax = EXPLICIT_VR_LITTLE_ENDIAN
         frames: list[tuple[_Bulk, Media]] = []
+        native: Native | None = None
         pixels = self._pixels(complete)
-        if pixels and is_compressed(pixels[0].media_type):
-            frames = self._described(pixels, complete)
-            syntax = frames[0][1].transfer_syntax_uid
-        elif pixels and (pixels[0].media_type != _OCTETS or len(pixels) > 1):
-            # PNG and GIF would have to be decoded and stored as another thing than was sent.
-            raise Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, "no transfer syntax holds the pixel data's media type")
-        self._describe_document(complete)
         for bulk in chain.from_iterable(self._bulks.values()):
             if bulk.transfer_syntax_uid not in ("", EXPLICIT_VR_LITTLE_ENDIAN) and not is_compressed(bulk.media_type):
                 raise Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, "uncompressed bulk data is not little endian")
-        return ComposedObject(sop_class_uid, sop_instance_uid, syntax, self._data_set(complete, frames))
+        if pixels and pixels[0].media_type in TRANSFORMED:
+            native = Native(self._folder)
+            for one in pixels:
+                native.add(self._unpack, self._file.fileno(), Span(one.offset, one.length), one.media_type, complete)
+            native.describe(complete)
+        elif pixels and is_compressed(pixels[0].media_type):
+            frames = self._described(pixels, complete)
+            syntax = frames[0][1].transfer_syntax_uid
+        elif pixels and (pixels[0].media_type != _OCTETS or len(pixels) > 1):
+            raise Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, "no transfer syntax holds the pixel data's media type")
+        self._describe_document(complete)
+        data_set = self._data_set(complete, frames, native)
+        return ComposedObject(sop_class_uid, sop_instance_uid, syntax, data_set)
 
     def unused(self) -> int:
         """How many items no object has named."""
@@ -152,17 +162,23 @@ class Composition:
             raise fault(int(_FRAMES, 16), "is not the number of the frames that came")
         return frames
 
-    def _data_set(self, attributes: Mapping[str, Any], frames: Sequence[tuple[_Bulk, Media]]) -> Iterator[bytes]:
+    def _data_set(
+        self, attributes: Mapping[str, Any], frames: Sequence[tuple[_Bulk, Media]], native: Native | None
+    ) -> Iterator[bytes]:
         writer = DataSetWriter(self._named, self._limits)
-        if not frames:
+        if not frames and native is None:
             yield from writer.pieces(attributes)
             return
         before = {tag: one for tag, one in attributes.items() if tag < _PIXEL_DATA and tag not in _OF_OTHER_FRAGMENTS}
         behind = {tag: one for tag, one in attributes.items() if tag > _PIXEL_DATA}
+        yield from writer.pieces(before)
+        yield from native.element() if native else self._encapsulated(frames)
+        yield from writer.pieces(behind)
+
+    def _encapsulated(self, frames: Sequence[tuple[_Bulk, Media]]) -> Iterator[bytes]:
         lengths = [one.length + (one.length & 1) for _, one in frames]
         if max(lengths) > _FRAGMENT_MAX:
             raise fault(int(_PIXEL_DATA, 16), "is longer than a fragment may be")
-        yield from writer.pieces(before)
         if needs_extended(lengths):
             for tag, value in zip((EXTENDED_OFFSETS, EXTENDED_LENGTHS), extended(lengths), strict=True):
                 yield header(tag, "OV", len(value)) + value
@@ -172,7 +188,6 @@ class Composition:
             yield from self._bytes(bulk, one.offset, one.length)
             yield b"\0" * (length - one.length)
         yield DELIMITER
-        yield from writer.pieces(behind)
 
     def _pixels(self, attributes: Mapping[str, Any]) -> list[_Bulk]:
         element = attributes.get(_PIXEL_DATA)

@@ -12,24 +12,16 @@ from adapters.codecs.unfit import Unfit
 from adapters.composing.boxes import Read, boxes
 from adapters.composing.video import mp4, mpeg2
 from domain.errors import Because, Refused
+from domain.frame_media import STREAMS, syntaxes_of
+from domain.transcoding import HTJ2K_LOSSLESS_RPCL, LOSSY, RLE
 
 _STANDARD = "1.2.840.10008.1.2.4."
-_RLE = "1.2.840.10008.1.2.5"
 _HEAD = 256 * 1024
-_SYNTAXES: dict[str, tuple[str, ...]] = {
-    "image/jpeg": ("50", "51", "57", "70"),
-    "image/jls": ("80", "81"),
-    "image/x-jls": ("80", "81"),
-    "image/jp2": ("90", "91"),
-    "image/jpx": ("92", "93"),
-    "image/jphc": ("201", "202", "203"),
-    "video/mpeg": ("100", "101"),
-    "video/mpeg2": ("100", "101"),
-    "video/mp4": ("102", "103", "104", "105", "106", "107", "108"),
-}
-"""Which transfer syntaxes a media type can hold (Table 8.7.3-5)."""
+_MP4, _HEVC, _JXL = "video/mp4", "video/h265", "image/jxl"
+_LOSSY = LOSSY | STREAMS | {_STANDARD + end for end in ("93", "111", "112")}
+_WIDER = {"50": "51", "70": "57", "80": "81", "90": "91", "92": "93", "201": "203"}
+"""Which syntax also holds what was found to be in another: that with loss what has lost nothing."""
 
-_LOSSY = frozenset(_STANDARD + end for end in ("50", "51", "81", "91", "93", "203", *map(str, range(100, 109))))
 _SOF_SYNTAX = {0xC0: "50", 0xC1: "51", 0xC3: "57", 0xF7: "80"}
 
 
@@ -45,7 +37,7 @@ class Media:
 
 def is_compressed(media_type: str) -> bool:
     """Whether a media type is one of compressed pixel data that is taken as it is."""
-    return media_type in _SYNTAXES or media_type == "image/dicom-rle"
+    return bool(syntaxes_of(media_type))
 
 
 def is_frame(media_type: str) -> bool:
@@ -58,22 +50,38 @@ def media(media_type: str, named: str, read: Read, size: int) -> Media:
 
     Raises C000 where it is damaged, C122 where no transfer syntax holds it unchanged.
     """
-    if media_type == "image/dicom-rle":
-        return Media(_chosen(named, _RLE, (_RLE,)), 0, size)
+    possible = syntaxes_of(media_type) + (syntaxes_of(_HEVC) if media_type == _MP4 else ())
+    if named and named not in possible:
+        raise _not_of_its_type()
+    if _is_silent(media_type, read):
+        if media_type == _JXL and not named:
+            raise Refused(Because.CANNOT_UNDERSTAND, f"whether {_JXL} lost anything only its transfer syntax tells")
+        return _media(named or possible[0], 0, size, {})
     try:
-        syntax, offset, length, attributes = _LOOKS[media_type.partition("/")[0]](media_type, read, size)
+        found, offset, length, attributes = _LOOKS[media_type.partition("/")[0]](media_type, read, size)
     except (Unfit, struct.error, IndexError, ValueError) as error:
         raise Refused(Because.CANNOT_UNDERSTAND, f"the bulk data is no readable {media_type}") from error
-    syntax = _chosen(named, _STANDARD + syntax, [_STANDARD + end for end in _SYNTAXES[media_type]])
+    syntax = named or _STANDARD + found
+    of_image = (_STANDARD + found, _STANDARD + _WIDER.get(found, found), HTJ2K_LOSSLESS_RPCL if found == "201" else "")
+    if syntax not in possible or (is_frame(media_type) and syntax not in of_image):
+        raise _not_of_its_type()
+    return _media(syntax, offset, length, attributes)
+
+
+def _is_silent(media_type: str, read: Read) -> bool:
+    """Whether only the metadata describes the image: RLE tells nothing, what JPEG XL and raw HEVC tell is not read."""
+    return RLE in syntaxes_of(media_type) or media_type == _JXL or (media_type == _HEVC and read(4, 4) != b"ftyp")
+
+
+def _media(syntax: str, offset: int, length: int, attributes: dict[str, Any]) -> Media:
     if syntax in _LOSSY:
         attributes["00282110"] = {"vr": "CS", "Value": ["01"]}
     return Media(syntax, offset, length, attributes)
 
 
-def _chosen(named: str, found: str, possible: tuple[str, ...] | list[str]) -> str:
-    if (named or found) not in possible:
-        raise Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, "the bulk data's transfer syntax is not of its media type")
-    return named or found
+def _not_of_its_type() -> Refused:
+    text = "the bulk data's transfer syntax is not that of its media type or octets"
+    return Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, text)
 
 
 def _image(media_type: str, read: Read, size: int) -> tuple[str, int, int, dict[str, Any]]:
@@ -176,14 +184,14 @@ def _wavelet(head: bytes) -> tuple[bool, bool]:
 
 
 def _video(media_type: str, read: Read, size: int) -> tuple[str, int, int, dict[str, Any]]:
-    found = mp4(read, size) if media_type == "video/mp4" else mpeg2(read, size)
+    found = mp4(read, size) if media_type in (_MP4, _HEVC) else mpeg2(read, size)
     attributes: dict[str, Any] = _description(found.rows, found.columns, 3, 8) | {
         "00280004": {"vr": "CS", "Value": ["YBR_PARTIAL_420"]},
         "00280103": {"vr": "US", "Value": [0]},
     }
     if found.frames:
         attributes["00280008"] = {"vr": "IS", "Value": [found.frames]}
-    if media_type == "video/mp4":
+    if media_type in (_MP4, _HEVC):
         return "107" if found.is_hevc else "102", 0, size, attributes
     return ("100" if found.rows <= 576 and found.columns <= 720 else "101"), 0, size, attributes
 

@@ -60,7 +60,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             archive.receiver(files, environment),
             files,
             FileBeginningReader(archive.limits),
-            partial(Composition, archive.limits),
+            partial(Composition, archive.limits, codecs.unpacked),
             codecs,
             FrameLocator(archive.limits),
             Renderer(archive.catalogue, files, codecs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import struct
@@ -11,14 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
-from pydicom.uid import generate_uid
+from pydicom.uid import HEVCMP51, RLELossless, generate_uid
 
 from tests.archive import samples
 from tests.archive.conftest import Archive
+from tests.archive.shown_objects import GIF, PNG
 from tests.archive.stow import BOUNDARY, Answer, post
 from tests.archive.test_wado import get
 from tests.dicom.encoding import CT_CLASS
@@ -31,6 +35,7 @@ DERIVED = (
 )
 VIDEO = "1.2.840.10008.5.1.4.1.1.77.1.1.1"
 PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+_JXL = "1.2.840.10008.1.2.4.112"
 Part = tuple[str, str, bytes]
 
 
@@ -285,6 +290,160 @@ def test_C7_12_frames_that_are_not_those_of_one_image_are_refused(
     assert objects(archive) == before
 
 
+def _png(image: Image.Image, **how: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **how)
+    return file.getvalue()
+
+
+def _gif(frames: list[Image.Image], **how: Any) -> bytes:
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], **how)
+    return file.getvalue()
+
+
+def _pictures() -> dict[str, tuple[str, bytes, Any]]:
+    """Pictures of each kind, and the pixels that Pillow sees in them, without transparency."""
+    rng = np.random.default_rng(7)
+    gray, deep = rng.integers(0, 256, (9, 7), dtype=np.uint8), rng.integers(0, 65536, (9, 7), dtype=np.uint16)
+    colour, with_alpha = (rng.integers(0, 256, (9, 7, count), dtype=np.uint8) for count in (3, 4))
+    indexed = Image.fromarray(colour).quantize(16)
+    bits = Image.fromarray(gray).convert("1")
+    alpha = Image.fromarray(np.stack([gray, colour[..., 0]], axis=-1))
+    found: dict[str, tuple[str, bytes, Any]] = {
+        "gray": (PNG, _png(Image.fromarray(gray)), gray),
+        "16-bits": (PNG, _png(Image.fromarray(deep)), deep),
+        "1-bit": (PNG, _png(bits), np.asarray(bits, np.uint8) * 255),
+        "colour": (PNG, _png(Image.fromarray(colour)), colour),
+        "alpha": (PNG, _png(Image.fromarray(with_alpha)), with_alpha[..., :3]),
+        "gray-alpha": (PNG, _png(alpha), gray),
+        "indexed": (PNG, _png(indexed, bits=4), np.asarray(indexed.convert("RGB"))),
+        "transparent": (PNG, _png(indexed, transparency=3), np.asarray(indexed.convert("RGB"))),
+    }
+    moving = [Image.fromarray(rng.integers(0, 256, (10, 20, 3), dtype=np.uint8)).quantize(32) for _ in range(3)]
+    parts = [Image.new("P", (20, 10)) for _ in range(4)]
+    for number, part in enumerate(parts):
+        part.putpalette(range(256 * 3 // 4))
+        part.paste(10 * number + 5, (3 + number, 2, 9 + number, 6))
+    for name, frames, how in (
+        ("one", moving[:1], {}),
+        ("interlaced", moving[:1], {"interlace": 1}),
+        ("animated", moving, {}),
+        ("left", parts, {"disposal": 1, "optimize": False}),
+        ("background", parts, {"disposal": 2, "optimize": False}),
+        ("previous", parts, {"disposal": [1, 3, 3, 1], "optimize": False}),
+        ("transparency", parts, {"disposal": 2, "transparency": 0, "optimize": False}),
+    ):
+        data = _gif(frames, **how)
+        seen = []
+        with Image.open(io.BytesIO(data)) as read:
+            for at in range(len(frames)):
+                read.seek(at)
+                over = Image.new("RGBA", read.size, "black")
+                seen.append(np.asarray(Image.alpha_composite(over, read.convert("RGBA")).convert("RGB")))
+        found[f"gif-{name}"] = (GIF, data, np.stack(seen) if len(seen) > 1 else seen[0])
+    return found
+
+
+@pytest.mark.parametrize("name", _pictures())
+def test_C7_12_a_PNG_or_GIF_is_transformed_without_loss(archive: Archive, name: str) -> None:
+    """Table 10.5.2-1: "Transform", to an uncompressed syntax; its notes: RGB for indexed colours, no transparency,
+
+    an animation as fully decoded frames, MONOCHROME2 for a single channel.
+    """
+    media_type, data, pixels = _pictures()[name]
+    uid = generate_uid()
+    model = _model(uid, **{"7FE00010": {"vr": "OB", "BulkDataURI": "p"}})
+    answer = store(archive, (JSON, "", json.dumps([model]).encode()), (media_type, "p", data))
+    assert (answer.status, answer.stored) == (200, [uid]), answer.body
+    stored = kept(archive, uid)
+    assert stored.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    is_gray = pixels.ndim == 2
+    assert stored.PhotometricInterpretation == ("MONOCHROME2" if is_gray else "RGB")
+    bits = 16 if pixels.dtype == np.uint16 else 8
+    assert (stored.BitsAllocated, stored.BitsStored, stored.HighBit) == (bits, bits, bits - 1)
+    assert (stored.PixelRepresentation, stored.get("PlanarConfiguration")) == (0, None if is_gray else 0)
+    assert stored.get("NumberOfFrames") == (len(pixels) if pixels.ndim == 4 else None)
+    assert "LossyImageCompression" not in stored
+    assert np.array_equal(stored.pixel_array, pixels)
+
+
+def test_C7_12_pictures_are_frames_and_their_metadata_may_say_what_grays_mean(archive: Archive) -> None:
+    """10.5.1.4: each frame as a part; 10.5.2 note 1: what the IOD wants decides whether grays are one channel."""
+    pictures = _pictures()
+    shades = [np.full((5, 4), level, np.uint8) for level in (10, 200)]
+    animation = _gif([Image.fromarray(one) for one in shades])
+    one_channel = {"00280002": {"vr": "US", "Value": [1]}, "00280004": {"vr": "CS", "Value": ["MONOCHROME1"]}}
+    for media_type, parts, expected in (
+        (PNG, [pictures["gray"][1], pictures["gray-alpha"][1]], np.stack([pictures["gray"][2]] * 2)),
+        (GIF, [animation], np.stack(shades)),
+    ):
+        uid = generate_uid()
+        said = {**one_channel, "00280008": {"vr": "IS", "Value": [2]}, "00280101": {"vr": "US", "Value": [8]}}
+        model = _model(uid, **said, **{"7FE00010": {"vr": "OW", "BulkDataURI": "p"}})
+        answer = store(archive, (JSON, "", json.dumps([model]).encode()), *((media_type, "p", one) for one in parts))
+        assert answer.stored == [uid], answer.body
+        stored = kept(archive, uid)
+        assert (stored.PhotometricInterpretation, stored.NumberOfFrames) == ("MONOCHROME1", 2)
+        assert np.array_equal(stored.pixel_array, expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        pytest.param({}, (b"\x89PNG",), id="no-header"),
+        pytest.param({}, ("gray", "16-bits"), id="not-alike"),
+        pytest.param({}, ("colour", b"GIF89a"), id="second-damaged"),
+        pytest.param({"00280010": {"vr": "US", "Value": [8]}}, ("gray",), id="other-rows"),
+        pytest.param({"00280100": {"vr": "US", "Value": [16]}}, ("gray",), id="other-depth"),
+        pytest.param({"00280103": {"vr": "US", "Value": [1]}}, ("gray",), id="signed"),
+        pytest.param({"00280002": {"vr": "US", "Value": [1]}}, ("colour",), id="colours-for-grays"),
+        pytest.param({"00280002": {"vr": "US", "Value": [3]}}, ("gray",), id="grays-for-colours"),
+        pytest.param({"00280004": {"vr": "CS", "Value": ["YBR_FULL"]}}, ("colour",), id="other-colours"),
+        pytest.param({"00280008": {"vr": "IS", "Value": [2]}}, ("gray",), id="other-frames"),
+        pytest.param({}, ("cut",), id="cut"),
+        pytest.param({}, ("bomb",), id="B14-bomb"),
+    ],
+)
+def test_C7_12_a_PNG_that_is_damaged_or_not_what_the_metadata_says_is_refused(
+    archive: Archive, said: dict[str, Any], parts: tuple[str | bytes, ...]
+) -> None:
+    """Table I.2-2: C000. It is decoded in the limited processes of the codecs (B14)."""
+    whole = _pictures()["gray"][1]
+    known = {name: data for name, (_, data, _) in _pictures().items()}
+    # A size of 2^31 - 1 by 2^31 - 1.
+    known |= {"cut": whole[:-30], "bomb": whole[:16] + b"\x7f\xff\xff\xff" * 2 + whole[24:]}
+    model = _model("1.2.3.5.11", **said, **{"7FE00010": {"vr": "OB", "BulkDataURI": "p"}})
+    before = objects(archive)
+    datas = (one if isinstance(one, bytes) else known[one] for one in parts)
+    answer = store(archive, (JSON, "", json.dumps([model]).encode()), *((PNG, "p", one) for one in datas))
+    assert (answer.status, [*answer.failed.values(), *answer.others]) == (400, [CANNOT_UNDERSTAND]), answer.body
+    assert objects(archive) == before
+
+
+@pytest.mark.parametrize(
+    ("media_type", "syntax"),
+    [("image/x-dicom-rle", RLELossless), (f"image/jxl; transfer-syntax={_JXL}", _JXL), ("video/H265", HEVCMP51)],
+)
+def test_C7_12_every_media_type_of_compressed_bulk_data_is_stored(
+    archive: Archive, media_type: str, syntax: str
+) -> None:
+    """Table 8.7.3-5: what can be retrieved can be stored; the metadata describes what is not looked into."""
+    image = dcmread(samples.SAMPLES / "SC_rgb_rle_2frame.dcm")
+    described = {f"{image[keyword].tag:08X}": image[keyword].to_json_dict(None, 0) for keyword in DERIVED}
+    uid = generate_uid()
+    model = _model(uid, **described, **{"7FE00010": {"vr": "OB", "BulkDataURI": "p"}})
+    octets = bytes(range(100))
+    metadata = (JSON, "", json.dumps([model]).encode())
+    answer = store(archive, metadata, (media_type, "p", octets))
+    assert answer.stored == [uid], answer.body
+    stored = kept(archive, uid)
+    assert stored.file_meta.TransferSyntaxUID == syntax
+    assert list(generate_frames(stored.PixelData, number_of_frames=1)) == [octets]
+    if "jxl" in media_type:
+        assert store(archive, metadata, ("image/jxl", "p", octets)).status == 400
+
+
 def _mpeg2(structures: list[int], columns: int = 720, rows: int = 576) -> bytes:
     """A video stream of pictures: frames (3), fields (1, 2), or of MPEG-1 (0) without an extension."""
     stream = b"\0\0\1\xb3" + (columns << 12 | rows).to_bytes(3, "big") + bytes(5)
@@ -389,6 +548,9 @@ def test_C7_12_a_document_of_another_type_than_the_metadata_says_is_refused(arch
     assert (answer.status, answer.others) == (400, [CANNOT_UNDERSTAND])
 
 
+_BASELINE = next(generate_frames(dcmread(samples.SAMPLES / "SC_rgb_jpeg_dcmtk.dcm").PixelData, number_of_frames=1))
+
+
 def _with(**more: Any) -> bytes:
     return json.dumps([_model("1.2.3.5.9", **more)]).encode()
 
@@ -468,13 +630,16 @@ def test_metadata_past_its_limit_is_refused(archive: Archive) -> None:
 @pytest.mark.parametrize(
     ("media_type", "data", "reason"),
     [
-        ("image/png", b"\x89PNG", SYNTAX_NOT_SUPPORTED),
+        ("image/webp", b"RIFF", SYNTAX_NOT_SUPPORTED),
+        ("image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70", _BASELINE, SYNTAX_NOT_SUPPORTED),
+        ("image/png; transfer-syntax=1.2.840.10008.1.2.4.70", b"\x89PNG", SYNTAX_NOT_SUPPORTED),
+        ("image/jls; transfer-syntax=1.2.840.10008.1.2.4.50", b"\xff\xd8", SYNTAX_NOT_SUPPORTED),
         ("text/plain", b"x", SYNTAX_NOT_SUPPORTED),
         ("image/jpeg", b"no JPEG", CANNOT_UNDERSTAND),
         ("image/jp2", b"\xff\x4f\xff\x51", CANNOT_UNDERSTAND),
         ("video/mp4", b"\0\0\0\x08moov" * 3, CANNOT_UNDERSTAND),
         ("video/mp4", struct.pack(">I4s", 2**32 - 1, b"moov"), CANNOT_UNDERSTAND),
-        ("image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.90", b"\xff\xd8\xff\xd9", CANNOT_UNDERSTAND),
+        ("image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.90", b"\xff\xd8\xff\xd9", SYNTAX_NOT_SUPPORTED),
         ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2", b"xx", SYNTAX_NOT_SUPPORTED),
     ],
 )
