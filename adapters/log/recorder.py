@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -13,7 +13,7 @@ from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.database import PatientConnection
 from domain.limits import Limits
@@ -25,12 +25,11 @@ WRITER_LOCK = 0x416E6E6C
 """The advisory lock of the one writer at a time, over all processes: positions rise in commit order."""
 
 _LOCKED = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock})) "
-_LOCKED_AND_TOLD = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock}), pg_notify({channel}, '')) "
 _INSERT_ONE = (
     "INSERT INTO {schema}.{table} (originator_id, originator_version, topic, state) "
     "SELECT %b::uuid, %b::bigint, %b::text, %b::bytea FROM locked RETURNING notification_id"
 )
-_INSERT = (
+_INSERT_SEVERAL = (
     "INSERT INTO {schema}.{table} (originator_id, originator_version, topic, state) SELECT fact.* FROM locked, "
     "unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS fact RETURNING notification_id"
 )
@@ -42,14 +41,6 @@ _PARTICULARS = (
 
 _FACT = attrgetter("originator_id", "originator_version", "topic", "state")
 _ROW = attrgetter("id", "patient_key", "salt", "digest", "content")
-
-
-class _Kind(NamedTuple):
-    """Which of the insert statements."""
-
-    announces: bool
-    is_one: bool = False
-    has_particulars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +96,19 @@ class Recorder(PostgresApplicationRecorder):
         ]
         names = {
             "lock": SQL(str(WRITER_LOCK)),
-            "channel": Literal(self.channel_name),
             "schema": Identifier(datastore.schema),
             "table": Identifier(events_table_name),
         }
         self._announce = SQL("NOTIFY {}").format(Identifier(self.channel_name))
-        self._inserts = {
-            kind: SQL((_LOCKED_AND_TOLD if kind.announces else _LOCKED) + what).format(**names).as_string().encode()
-            for announces in (True, False)
-            for kind, what in (
-                (_Kind(announces, is_one=True), _INSERT_ONE),
-                (_Kind(announces), _INSERT),
-                (_Kind(announces, has_particulars=True), _PARTICULARS + _INSERT),
-            )
-        }
+        self._insert_one, self._insert_several, self._insert_both = (
+            SQL(_LOCKED + statement).format(**names).as_string().encode()
+            for statement in (_INSERT_ONE, _INSERT_SEVERAL, _PARTICULARS + _INSERT_SEVERAL)
+        )
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append with ``particulars=`` rows in one statement, which is its own transaction: one round trip.
 
-        With ``announces=False`` nobody who listens is told: the caller does it later, by :meth:`announce`.
+        Nobody who listens is told: the caller does it, by :meth:`announce`.
 
         One try, since a lost answer is settled by the caller. Not the library's pipeline: psycopg's stands still for
         ever on a statement of some megabytes. Raises the library's ``IntegrityError`` on a conflict,
@@ -133,24 +118,22 @@ class Recorder(PostgresApplicationRecorder):
         if not stored_events:
             return ()
         rows: Sequence[ParticularsRow] = kwargs.get("particulars", ())
-        announces: bool = kwargs.get("announces", True)
-        columns = map(list, zip(*map(_FACT, stored_events), strict=True))
-        parameters: tuple[Any, ...]
-        if rows:
-            kind = _Kind(announces, has_particulars=True)
-            parameters = (*map(list, zip(*map(_ROW, rows), strict=True)), *columns)
-        elif len(stored_events) == 1:
+        if len(stored_events) == 1 and not rows:
             # By far the most frequent, and arrays cost the driver ten times as much.
-            kind = _Kind(announces, is_one=True)
-            parameters = _FACT(stored_events[0])
+            statement, parameters = self._insert_one, _FACT(stored_events[0])
+        elif rows:
+            statement, parameters = self._insert_both, (*_columns(_ROW, rows), *_columns(_FACT, stored_events))
         else:
-            kind = _Kind(announces)
-            parameters = tuple(columns)
+            statement, parameters = self._insert_several, _columns(_FACT, stored_events)
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(self._inserts[kind], parameters, prepare=True)
+            cursor.execute(statement, parameters, prepare=True)
             return [position for (position,) in cursor.fetchall()]
 
     def announce(self) -> None:
         """Tell those who listen that there are new facts."""
         with self.datastore.get_connection() as connection:
             connection.execute(self._announce)
+
+
+def _columns(of: Callable[[Any], tuple[Any, ...]], rows: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(map(list, zip(*map(of, rows), strict=True)))

@@ -147,7 +147,6 @@ class GroupWriter:
         positions = self._recorder.insert_events(
             [event for append in batch for event in append.events],
             particulars=tuple(particulars.values()),
-            announces=False,
         )
         self._announcer.tell()
         return positions

@@ -6,11 +6,11 @@ recorder does. Tracking and process recorders are not ours: a reader's position 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import pytest
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing.postgres import PostgresDatastore
 from eventsourcing.tests.persistence import (
     ApplicationRecorderTestCase,
@@ -21,6 +21,15 @@ from adapters.log.recorder import Datastore, Recorder
 from adapters.postgres.embedded import EmbeddedPostgres
 from domain.limits import Limits
 from tests.conftest import fresh_database
+
+
+class _Announced(Recorder):
+    """As the writer uses it: what was appended is announced."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+        positions = super().insert_events(stored_events, **kwargs)
+        self.announce()
+        return positions
 
 
 class _OnOurTables:
@@ -37,7 +46,7 @@ class _OnOurTables:
 
     def create_recorder(self) -> Recorder:
         self.opened.append(Datastore(self.dsn, Limits()))
-        return Recorder(self.opened[-1])
+        return _Announced(self.opened[-1])
 
 
 class TestAsApplicationRecorder(_OnOurTables, ApplicationRecorderTestCase[Recorder]):
