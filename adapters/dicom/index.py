@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.dicom.findings import Scan, Values
 from adapters.dicom.pixels import INCOMPLETE, pixel_fault
-from adapters.dicom.remembered import Parts, RememberedParts
+from adapters.dicom.remembered import Parts, RememberedParts, key_of
 from adapters.dicom.scan import Scanner
 from adapters.dicom.source import Read
 from adapters.dicom.syntaxes import encoding_of
@@ -93,9 +93,7 @@ class Indexer:
 
     def _read_parts(self, scan: Scan, warnings: _Warnings) -> tuple[Parts, dict[str, Any]]:
         """The parts that go into the particulars, and the attributes of the instance."""
-        reader = ValueReader(self._sets, self._limits, scan.big_endian, warnings.add)
-        character_set = scan.values.get(CHARACTER_SET, (b"", None))[1]
-        reader.use(character_set)
+        reader = self._reader(scan, warnings)
         shared: Values = {}
         own: dict[str, Any] = {}
         for tag, (vr, raw) in scan.values.items():
@@ -108,17 +106,21 @@ class Indexer:
             else:
                 values = _impersonal(keyword, model_vr, reader.values(keyword, model_vr, vr, raw), warnings)
                 own[name] = element(model_vr, values)
+        key = key_of(shared, scan.big_endian, _character_set(scan))
+        parts = self._remembered.get(key)
+        if parts is None:
+            said = _Warnings([], self._limits.header_warnings_max)
+            parts = self._read_shared(self._reader(scan, said), shared, said)
+            if not said.texts:
+                self._remembered.keep(key, parts)
+            for text in said.texts:
+                warnings.add(text)
+        return parts, own
 
-        def read() -> tuple[Parts, bool]:
-            before = len(warnings.texts)
-            parts = self._read_shared(reader, shared, warnings)
-            return parts, len(warnings.texts) == before
-
-        if warnings.texts:
-            # A warning that stands already would not be noticed.
-            return read()[0], own
-        context = (scan.big_endian, character_set if isinstance(character_set, bytes) else None)
-        return self._remembered.parts(shared, context, read), own
+    def _reader(self, scan: Scan, warnings: _Warnings) -> ValueReader:
+        reader = ValueReader(self._sets, self._limits, scan.big_endian, warnings.add)
+        reader.use(_character_set(scan))
+        return reader
 
     def _read_shared(self, reader: ValueReader, shared: Values, warnings: _Warnings) -> Parts:
         parts: dict[str, dict[str, Any]] = {"patient": {}, "study": {}, "series": {}}
@@ -141,6 +143,11 @@ class _Warnings:
     def add(self, text: str) -> None:
         if text not in self.texts and len(self.texts) < self._count_max:
             self.texts.append(text)
+
+
+def _character_set(scan: Scan) -> bytes | None:
+    raw = scan.values.get(CHARACTER_SET, (b"", None))[1]
+    return raw if isinstance(raw, bytes) else None
 
 
 def _identity(scan: Scan, name: str, tag: int, warnings: _Warnings) -> str:

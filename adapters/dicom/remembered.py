@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from adapters.dicom.findings import Span, Values
@@ -14,28 +14,28 @@ _KEY_MAX = 16 * 1024
 
 
 class RememberedParts:
-    """A bounded memory of parts that were read without a warning. Nobody may change what it gives out."""
+    """A bounded memory of parts by the raw values that they were read from. Nobody may change what it gives out."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Parts] = {}
 
-    def parts(self, values: Values, context: tuple[Any, ...], read: Callable[[], tuple[Parts, bool]]) -> Parts:
-        """The parts for these raw values read in this ``context`` (byte order, character set).
+    def get(self, key: Any) -> Parts | None:
+        """The parts that were kept under a key of :func:`key_of`."""
+        return self._known.get(key)
 
-        ``read`` reads them, and says whether without a warning: only then they are remembered.
-        """
-        size, frozen = _frozen(values)
-        if size > _KEY_MAX:
-            return read()[0]
-        key = (context, frozen)
-        known = self._known.get(key)
-        if known is None:
-            known, is_clean = read()
-            if is_clean:
-                if len(self._known) >= _PARTS_MAX:
-                    self._known.clear()
-                self._known[key] = known
-        return known
+    def keep(self, key: Any, parts: Parts) -> None:
+        """Remember parts; no key is nothing."""
+        if key is None:
+            return
+        if len(self._known) >= _PARTS_MAX:
+            self._known.clear()
+        self._known[key] = parts
+
+
+def key_of(values: Values, *context: Any) -> Any:
+    """What tells raw values apart, read in a ``context`` (byte order, character set); None where they are large."""
+    size, frozen = _frozen(values)
+    return (context, frozen) if size <= _KEY_MAX else None
 
 
 def _frozen(values: Values) -> tuple[int, tuple[Any, ...]]:
