@@ -136,10 +136,10 @@ class Storage:
             raise self._refusal(f"has too little free space for an object of {size} bytes")
         return attachment
 
-    def space(self) -> int:
-        """Bytes that this storage takes before it is full. Raises A700 where it takes nothing."""
-        self.check()
-        return self._free - self._limits.storage_free_min
+    def space(self) -> tuple[int, int]:
+        """Its partition, and the bytes that this takes before it is full. Raises A700 where it takes nothing."""
+        partition = os.fstat(self.check().root).st_dev
+        return partition, self._free - self._limits.storage_free_min
 
     def create_temp(self) -> Temp:
         """A new temp file. Raises A700."""

@@ -82,11 +82,7 @@ class StoredFiles:
         Several objects may go into several storages: a ``size`` that is not of one is compared with all their space.
         """
         self._usable(size if is_one else 0)
-        together = 0
-        for storage in self._writable:
-            with contextlib.suppress(Refused):
-                together += storage.space()
-        if together < size:
+        if not is_one and sum(self._spaces().values()) < size:
             raise Refused(Because.OUT_OF_RESOURCES, f"the storages have too little free space for {size} bytes")
 
     def receive(
@@ -150,6 +146,15 @@ class StoredFiles:
         """Give the temp folders up."""
         for storage in self._by_name.values():
             storage.close()
+
+    def _spaces(self) -> dict[int, int]:
+        """The bytes that each partition takes before it is full: two storages on one have the same (STO-1)."""
+        spaces: dict[int, int] = {}
+        for storage in self._writable:
+            with contextlib.suppress(Refused):
+                partition, space = storage.space()
+                spaces[partition] = space
+        return spaces
 
     def _usable(self, size: int = 0) -> Storage:
         refusal = Refused(Because.OUT_OF_RESOURCES, "no storage is enabled")

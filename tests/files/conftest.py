@@ -35,17 +35,20 @@ def files(storage: Storage) -> StoredFiles:
 
 
 @pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a tmpfs of a size at ``disk``, again after it was taken away; everything is unmounted at the end."""
+def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a tmpfs of a size at a folder, again after it was taken away; everything is unmounted at the end."""
     if os.geteuid():
         pytest.skip("mounting needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    folders = set()
 
-    def mount(options: str) -> Path:
+    def mount(options: str, name: str = "disk") -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        folders.add(folder)
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "annals-test", str(folder)], check=True)
         return folder
 
     yield mount
-    while subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False).returncode == 0:
-        pass
+    for folder in folders:
+        while subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False).returncode == 0:
+            pass

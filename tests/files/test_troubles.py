@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,15 +159,22 @@ def test_NET_8_where_the_size_is_known_a_storage_that_cannot_take_it_is_passed_o
     files.check_space()
 
 
-def test_NET_8_several_objects_may_go_into_several_storages(tmp_path: Path) -> None:
+def test_NET_8_STO_1_several_objects_may_go_into_several_storages_but_two_on_one_partition_share_its_space(
+    mounted: Callable[..., Path],
+) -> None:
     limits = replace(LIMITS, storage_free_min=0)
-    storages = [Storage.open(tmp_path / name, name, limits) for name in ("first", "second")]
-    files = StoredFiles(storages, limits, Indexer(limits))
-    free = storages[0].space()
-    files.check_space(free * 3 // 2, is_one=False)
-    for size, is_one in ((free * 3 // 2, True), (free * 3, False)):
+    disks = [mounted("size=8m", name) for name in ("a", "b")]
+    first, beside, other = (
+        Storage.open(disk / name, name, limits)
+        for disk, name in ((disks[0], "first"), (disks[0], "beside"), (disks[1], "other"))
+    )
+    size = 12 << 20
+    StoredFiles([first, beside, other], limits, Indexer(limits)).check_space(size, is_one=False)
+    for storages, wanted, is_one in (([first, other], size, True), ([first, other], 17 << 20, False)):
         with pytest.raises(Refused, match="free space"):
-            files.check_space(size, is_one=is_one)
+            StoredFiles(storages, limits, Indexer(limits)).check_space(wanted, is_one=is_one)
+    with pytest.raises(Refused, match="free space"):
+        StoredFiles([first, beside], limits, Indexer(limits)).check_space(size, is_one=False)
 
 
 def test_what_is_being_received_into_a_folder_that_is_not_used_any_more_is_refused(told: Told, root: Path) -> None:
