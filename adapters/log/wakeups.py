@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import threading
 import time
 from typing import Any
@@ -32,6 +34,7 @@ class Wakeups:
         self._count = 0
         self._hurries = 0
         self._ending = False
+        self._ended = os.eventfd(0)
         self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
 
     def open(self) -> None:
@@ -41,8 +44,10 @@ class Wakeups:
     def close(self) -> None:
         """Stop listening; waiting threads wake."""
         self._ending = True
+        os.eventfd_write(self._ended, 1)
         self._wake()
         self._thread.join()
+        os.close(self._ended)
 
     def seen(self) -> Mark:
         """A mark to hand to :meth:`wait` or :meth:`rest`, taken before looking for work."""
@@ -85,8 +90,12 @@ class Wakeups:
                     backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
 
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
+        heard = select.poll()
+        for descriptor in (connection.fileno(), self._ended):
+            heard.register(descriptor, select.POLLIN)
         while not self._ending:
-            for notified in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
+            heard.poll(_LISTEN_SECONDS * 1000)
+            for notified in connection.notifies(timeout=0):
                 self._wake(notified.channel)
 
     def _pause(self, seconds: float) -> None:

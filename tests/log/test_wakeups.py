@@ -95,6 +95,15 @@ def test_whoever_waits_is_let_go_at_the_end_also_while_the_database_is_away() ->
     assert wakes(lambda: away.wait(seen, LONG), away.close)
 
 
+def test_P15_who_listens_ends_at_once_though_nothing_is_told(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.log.wakeups._LISTEN_SECONDS", LONG)
+    quiet = Wakeups(dsn)
+    first = quiet.seen()
+    quiet.open()
+    quiet.wait(first, LONG)
+    assert wakes(quiet.close, lambda: None)
+
+
 def test_facts_that_follow_one_another_are_told_together_and_the_last_is_told_too(
     wakeups: Wakeups, log: EventLog
 ) -> None:
