@@ -7,5 +7,5 @@ from projections.catalogue.tables import TABLES
 from projections.engine import Projection
 
 CATALOGUE = Projection(
-    "catalogue", 5, TABLES + due.TABLES, {InstanceStored: keep, InstanceReplaced: keep, InstanceMoved: move}
+    "catalogue", 6, TABLES + due.TABLES, {InstanceStored: keep, InstanceReplaced: keep, InstanceMoved: move}
 )

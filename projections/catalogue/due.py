@@ -1,6 +1,7 @@
 """For which series is derived data due to be made? One row a kind and series, until it is made (decision 13).
 
-Facts put rows in; the worker takes them, newest first, and removes what is made. What cannot be made stays as failed.
+Facts put rows in; the worker takes them, newest first, then those that wait for another try, and removes what is made.
+What cannot be made stays as failed.
 Losing the table loses nothing: a rebuild makes every series due, and what is made already is only looked at.
 """
 
@@ -28,7 +29,8 @@ CREATE TABLE due (
     PRIMARY KEY (kind, study_instance_uid, series_instance_uid)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX due_newest_idx ON due (kind, position DESC) WHERE NOT failed;
+CREATE INDEX due_newest_idx ON due (kind, position DESC) WHERE NOT failed AND attempts = 0;
+CREATE INDEX due_again_idx ON due (kind, not_before) WHERE NOT failed AND attempts > 0;
 CREATE INDEX due_failed_idx ON due (kind) WHERE failed;
 """
 
@@ -47,12 +49,19 @@ SELECT %s, study_instance_uid, series_instance_uid, 0, '-infinity' FROM series
 ON CONFLICT (kind, study_instance_uid, series_instance_uid) DO NOTHING
 """
 _TAKE = """
-UPDATE due SET not_before = now() + make_interval(secs => %(lease)s), attempts = attempts + 1
-WHERE (kind, study_instance_uid, series_instance_uid) = (
+WITH newest AS (
     SELECT kind, study_instance_uid, series_instance_uid FROM due
-    WHERE kind = %(kind)s AND NOT failed AND not_before <= now()
+    WHERE kind = %(kind)s AND NOT failed AND attempts = 0 AND not_before <= now()
         AND changed_at <= now() - make_interval(secs => %(rest)s)
     ORDER BY position DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+), again AS (
+    SELECT kind, study_instance_uid, series_instance_uid FROM due
+    WHERE kind = %(kind)s AND NOT failed AND attempts > 0 AND not_before <= now()
+    ORDER BY not_before LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+UPDATE due SET not_before = now() + make_interval(secs => %(lease)s), attempts = attempts + 1
+WHERE (kind, study_instance_uid, series_instance_uid) = (
+    SELECT one.* FROM (TABLE newest UNION ALL TABLE again) AS one LIMIT 1
 )
 RETURNING study_instance_uid, series_instance_uid, position, attempts
 """
@@ -103,7 +112,7 @@ def everything(connection: Any, kind: str) -> None:
 
 
 def take(connection: Any, kind: str, rest_seconds: float, lease_seconds: float) -> Due | None:
-    """The newest series that has come to rest, for as long as the lease; None where nothing is due."""
+    """The newest series that has come to rest, else one to be tried again, for the lease; None where nothing is due."""
     row = connection.execute(_TAKE, {"kind": kind, "rest": rest_seconds, "lease": lease_seconds}).fetchone()
     return Due(kind, *row) if row else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,25 @@ class Maker:
         if self.fault:
             raise self.fault
         self.made.append((study_instance_uid, series_instance_uid))
+
+
+class Explained:
+    """A connection that counts the rows that its statements read, those among them that they passed over."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.rows = 0
+
+    def execute(self, statement: str, parameters: Any) -> Any:
+        explained = self._connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        self._count(explained.fetchone()[0][0]["Plan"])
+        return self._connection.execute(statement, parameters)
+
+    def _count(self, plan: dict[str, Any]) -> None:
+        passed_over = sum(rows for name, rows in plan.items() if name.startswith("Rows Removed"))
+        self.rows += (plan["Actual Rows"] + passed_over) * plan["Actual Loops"]
+        for part in plan.get("Plans", ()):
+            self._count(part)
 
 
 class Site:
@@ -133,6 +153,22 @@ def test_a_series_is_taken_by_one_and_given_to_another_after_the_lease(site: Sit
     with site.catalogue.now() as connection:
         connection.execute("UPDATE due SET not_before = now()")
     assert site.deriver().step(), "the other one is gone"
+
+
+def test_what_waits_for_another_try_is_not_looked_at_by_each_taking(site: Site) -> None:
+    with site.catalogue.now() as connection:
+        connection.execute(
+            "INSERT INTO due SELECT %s, 'failing', n::text, n, '-infinity', 'infinity', 1 "
+            "FROM generate_series(100, 5000) AS n",
+            (KIND,),
+        )
+        connection.execute("ANALYZE due")
+    site.store("1.1.1")
+    with site.catalogue.now() as connection:
+        looking = Explained(connection)
+        due.take(looking, KIND, 0.0, 3600.0)
+        due.take(looking, KIND, 0.0, 3600.0)
+    assert 0 < looking.rows < 20
 
 
 def test_what_changes_while_it_is_made_is_made_again(site: Site) -> None:
