@@ -13,8 +13,12 @@ MOVING = (GIF, JPEG, PNG, JP2)
 TEXTS = (HTML, PLAIN, XML)
 """What each category of objects is shown as, the default first (PS3.18 Table 8.7.4-1)."""
 
-PIPELINE = 2
+PIPELINE = 3
 """Goes up when the same object and request are shown otherwise than before: what was kept is not fresh any more."""
+
+_PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
+_RENDERED_STATES = frozenset((f"{_PRESENTATION_STATES}1", f"{_PRESENTATION_STATES}2"))
+"""Grayscale and Color Softcopy Presentation State Storage."""
 
 QUALITY = 90
 """The quality of what can lose some, where none is asked for."""
@@ -87,6 +91,16 @@ class Rendering:
     size: tuple[int, int] | None = None
     quality: int = QUALITY
     colour_space: ColourSpace = ColourSpace.DEFAULT
+
+
+def is_presentation_state(sop_class_uid: str) -> bool:
+    """Whether an instance of this class says how others are shown (PS3.4 N)."""
+    return sop_class_uid.startswith(_PRESENTATION_STATES)
+
+
+def can_present(sop_class_uid: str) -> bool:
+    """Whether images are shown by presentation states of this class."""
+    return sop_class_uid in _RENDERED_STATES
 
 
 def chosen(wanted: Sequence[str], served: Sequence[str]) -> str:

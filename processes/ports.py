@@ -318,8 +318,8 @@ class Codecs(Protocol):
         """One frame, counted from 1. ``stored`` stays open."""
         ...
 
-    def shown(self, stored: Stored, asked: Rendering) -> Shown:
-        """The object as a person sees it. ``stored`` stays open.
+    def shown(self, stored: Stored, asked: Rendering, state: Stored | None = None) -> Shown:
+        """The object as a person sees it, by a presentation state where one is given. Both stay open.
 
         Raises NotThere where it has no such frame, NotAcceptable where it is shown in none of the media types,
         InvalidInput where what is asked for does not fit it.

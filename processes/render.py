@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from domain.errors import Because, NotAcceptable, Refused
 from domain.instance import Content
@@ -31,21 +32,28 @@ class Renderer:
             for sop_class, sop_instance, series_uid, study_uid, *content in rows
         ]
 
-    def shown(self, wanted: Wanted, asked: Rendering) -> Shown:
-        """The object as it is asked for; the caller closes its descriptor.
+    def shown(self, wanted: Wanted, asked: Rendering, state: Wanted | None = None) -> Shown:
+        """The object as it is asked for, by a presentation state where one is given; the caller closes its descriptor.
 
         Raises NotAcceptable where it cannot be shown, NotThere where it has no such frame, Unavailable or Refused
         (A700) where its storage or a codec process is not to be had now, OSError where its file cannot be read.
         """
-        content = wanted.content
-        descriptor = self._files.open(content)
         try:
-            return self._codecs.shown(
-                Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid), asked
-            )
+            with self._opened(wanted) as stored:
+                if state is None:
+                    return self._codecs.shown(stored, asked)
+                with self._opened(state) as by:
+                    return self._codecs.shown(stored, asked, by)
         except Refused as refused:
             if refused.because is Because.CANNOT_PERFORM_SUB_OPERATIONS:
                 raise NotAcceptable(f"the object cannot be shown: {refused}") from refused
             raise
+
+    @contextmanager
+    def _opened(self, wanted: Wanted) -> Iterator[Stored]:
+        content = wanted.content
+        descriptor = self._files.open(content)
+        try:
+            yield Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid)
         finally:
             os.close(descriptor)

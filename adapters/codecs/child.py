@@ -148,7 +148,10 @@ def _done(stored: Any, request: dict[str, Any], descriptors: list[int], limits: 
             from adapters.rendering.shown import show
 
             more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
-            return show(stored, request["asked"], out, limits, more_time)
+            state = request.get("state")
+            place = (descriptors[1], state["offset"], state["length"], state["stored"]) if state else None
+            by = type(stored)(*place, limits) if place else None
+            return show(stored, request["asked"], out, limits, more_time, by)
         case "decode":
             return _decode(stored, request["frame"], out)
     raise ValueError(request["do"])

@@ -17,7 +17,7 @@ from adapters.files.temporary import TemporaryFolder
 from adapters.rendering.messages import message_of
 from domain.limits import MIB, Limits
 from domain.rendering import Rendering
-from domain.transcoding import DEFLATED
+from domain.transcoding import DEFLATED, EXPLICIT
 from processes.ports import DecodedFrame, Shown, Span, Stored
 
 _ALONE_MAX = 8 * MIB
@@ -85,11 +85,21 @@ class Transcoder:
             samples=samples,
         )
 
-    def shown(self, stored: Stored, asked: Rendering) -> Shown:
+    def shown(self, stored: Stored, asked: Rendering, state: Stored | None = None) -> Shown:
         """The object as a person sees it, as an unlinked temp file whose descriptor the caller closes."""
+        if state is not None and state.transfer_syntax_uid == DEFLATED:
+            plain = self.converted(state, EXPLICIT)
+            try:
+                return self.shown(stored, asked, plain)
+            finally:
+                os.close(plain.descriptor)
         with self._temporary() as out:
             request = self._request("show", stored) | {"asked": message_of(asked)}
-            answer = self._ask(stored, request, [stored.descriptor, out], "rendering_timeout_seconds")
+            descriptors = [stored.descriptor, out]
+            if state is not None:
+                request["state"] = self._request("", state)
+                descriptors.insert(1, state.descriptor)
+            answer = self._ask(stored, request, descriptors, "rendering_timeout_seconds")
             return Shown(answer["media_type"], os.dup(out), os.fstat(out).st_size, tuple(answer["notes"]))
 
     def unpacked(self, descriptor: int, span: Span, media_type: str, samples: int, out: int) -> Image:

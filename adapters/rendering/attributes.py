@@ -100,6 +100,11 @@ class Attributes:
         raw = self.raw(tag)
         return [int(one) for one in np.frombuffer(raw[: len(raw) // 4 * 4], f"{self._form.order}u4")]
 
+    def floats(self, tag: int) -> list[float]:
+        """The values of an FL."""
+        raw = self.raw(tag)
+        return [float(one) for one in np.frombuffer(raw[: len(raw) // 4 * 4], f"{self._form.order}f4")]
+
     def items(self, tag: int) -> list[Attributes]:
         """The items of a sequence."""
         element = self._elements.get(tag)

@@ -7,7 +7,6 @@ import numpy as np
 from adapters.codecs.decoding import Array
 from adapters.codecs.unfit import Unasked
 from adapters.rendering.attributes import Attributes
-from domain.rendering import Region
 
 _ASPECT_RATIO, _SPACING, _IMAGER_SPACING = 0x00280034, 0x00280030, 0x00181164
 _RATIO_MAX = 100.0
@@ -23,18 +22,8 @@ def pixel_height(whole: Attributes) -> float:
     return 1.0
 
 
-def cropped(pixels: Array, region: Region | None) -> Array:
-    """The region's pixels, flipped where it says so. Raises Unasked where it has none in the image."""
-    if region is None:
-        return pixels
-    rows, columns = pixels.shape[:2]
-    left, right, mirrored = _span(region.left, region.width, columns, in_fractions=region.in_fractions)
-    top, bottom, upended = _span(region.top, region.height, rows, in_fractions=region.in_fractions)
-    part = pixels[top:bottom, left:right]
-    return part[:: -1 if upended else 1, :: -1 if mirrored else 1]
-
-
-def _span(begin: float, length: float | None, size: int, *, in_fractions: bool) -> tuple[int, int, bool]:
+def span(begin: float, length: float | None, size: int, *, in_fractions: bool) -> tuple[int, int, bool]:
+    """Where a side of a region begins and ends, and whether it is flipped. Raises Unasked where it is outside."""
     unit = size if in_fractions else 1
     first = abs(begin) * unit
     last = size if length is None else min(size, first + abs(length) * unit)

@@ -11,6 +11,7 @@ from adapters.codecs.decoding import Array
 from adapters.codecs.image import Image
 from adapters.rendering.attributes import Attributes
 from adapters.rendering.lookup import Lookup, lookup
+from adapters.rendering.presentation import Presentation
 from domain.rendering import Shape, Window
 
 _WHITE = 255.0
@@ -20,7 +21,7 @@ _LOOKED_AT_MAX = 1_000_000
 _INTERCEPT, _SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _CENTER, _WIDTH, _FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
-_PRESENTATION_SHAPE = 0x20500020
+_PRESENTATION_LUT, _PRESENTATION_SHAPE = 0x20500010, 0x20500020
 _TRANSFORMATION, _FRAME_VOI = 0x00289145, 0x00289132
 
 Voi = Callable[[Array], Array]
@@ -29,10 +30,14 @@ Voi = Callable[[Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class Grayscale:
-    """How an object's gray values are shown; ``whole`` is its data set."""
+    """How an object's gray values are shown; ``whole`` is its data set.
+
+    With a presentation state the object's own transformations are not used, nor its Photometric Interpretation.
+    """
 
     whole: Attributes
     image: Image
+    presentation: Presentation | None = None
 
     def shown(self, samples: Array, frame: int, window: Window | None) -> Array:
         """The gray levels of a frame, counted from 0. The window that is asked for takes the place of the object's own.
@@ -43,10 +48,11 @@ class Grayscale:
         modality = self._modality(frame)
         stored = self._stored(samples)
         voi = self._voi(frame, window) or self._fitting(stored, modality)
+        presented = self._presented()
         inverted = self._is_inverted()
 
         def level(values: Array) -> Array:
-            levels = np.rint(voi(modality(values)))
+            levels = np.rint(presented(voi(modality(values))))
             return (_WHITE - levels if inverted else levels).astype(np.uint8)
 
         if stored.dtype.kind == "f" or self.image.bits_stored > _TABLE_BITS_MAX:
@@ -77,8 +83,9 @@ class Grayscale:
         return moved
 
     def _modality(self, frame: int) -> Voi:
-        where = self.whole.of_frame(_TRANSFORMATION, frame) or self.whole
-        if (item := self.whole.item(_MODALITY_LUT)) is not None:
+        state = self.presentation and self.presentation.state
+        where = state or self.whole.of_frame(_TRANSFORMATION, frame) or self.whole
+        if (item := (state or self.whole).item(_MODALITY_LUT)) is not None:
             return lookup(item, signed=self.image.is_signed).of
         slope = next(iter(where.decimals(_SLOPE)), 1.0) or 1.0
         intercept = next(iter(where.decimals(_INTERCEPT)), 0.0)
@@ -86,17 +93,23 @@ class Grayscale:
 
     def _voi(self, frame: int, window: Window | None) -> Voi | None:
         where = self.whole.of_frame(_FRAME_VOI, frame) or self.whole
+        if self.presentation is not None:
+            applying = self.presentation.voi(frame)
+            if applying is None:
+                return None
+            where = applying
         wanted = window or _own_window(where)
         if wanted is not None:
             return windowed(wanted)
         if (item := where.item(_VOI_LUT)) is not None:
             # What goes in is the output of the Modality LUT, which can be negative where stored values are not.
-            return _through(lookup(item, signed=self.image.is_signed or _goes_below_zero(where)))
+            rescaled = self.presentation.state if self.presentation else where
+            return _through(lookup(item, signed=self.image.is_signed or _goes_below_zero(rescaled)))
         return None
 
     def _fitting(self, stored: Array, modality: Voi) -> Voi:
-        """A window for what has none (correctness C8.11)."""
-        if stored.dtype.kind != "f" and self.image.bits_stored <= 8:
+        """A window for what has none (correctness C8.11): with a presentation state all that can be stored is in it."""
+        if stored.dtype.kind != "f" and (self.presentation is not None or self.image.bits_stored <= 8):
             low, high = (float(end) for end in np.sort(modality(self._ends())))
         else:
             low, high = _range(modality(self._looked_at(stored).astype(np.float64)))
@@ -125,7 +138,18 @@ class Grayscale:
     def _signed(self, word: int) -> int:
         return word - 0x10000 if self.image.is_signed and word >= 0x8000 else word
 
+    def _presented(self) -> Voi:
+        """The Presentation LUT, whose first entry is for black and whose last is for white (C.11.6)."""
+        item = self.presentation and self.presentation.state.item(_PRESENTATION_LUT)
+        if not item:
+            return lambda levels: levels
+        table = lookup(item, signed=False)
+        last = len(table.entries) - 1
+        return lambda levels: table.of(table.first + levels * (last / _WHITE)) * (_WHITE / table.highest)
+
     def _is_inverted(self) -> bool:
+        if self.presentation is not None:
+            return self.presentation.state.text(_PRESENTATION_SHAPE) == "INVERSE"
         shape = self.whole.text(_PRESENTATION_SHAPE)
         return shape == "INVERSE" if shape else self.image.photometric == "MONOCHROME1"
 

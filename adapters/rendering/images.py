@@ -11,12 +11,15 @@ from adapters.codecs.decoding import Array, colour_after, rgb
 from adapters.codecs.image import Image
 from adapters.codecs.object import StoredObject
 from adapters.codecs.unfit import Absent, Unacceptable, Unfit
+from adapters.rendering.annotations import annotated
 from adapters.rendering.attributes import Attributes
 from adapters.rendering.colour import coloured, in_colour_space
-from adapters.rendering.geometry import cropped, fitting, pixel_height, scaled
+from adapters.rendering.geometry import fitting, pixel_height
 from adapters.rendering.grayscale import Grayscale
 from adapters.rendering.overlays import overlaid, shuttered
 from adapters.rendering.pictures import EMBEDDING, encoded, moving
+from adapters.rendering.presentation import Presentation
+from adapters.rendering.view import View, displayed, fitted, whole
 from domain.limits import Limits
 from domain.rendering import ALL_FRAMES, GIF, IMAGES, MOVING, ONLY_FRAME, REPRESENTATIVE, Rendering, chosen
 
@@ -29,10 +32,13 @@ _HUNDREDTHS_DEFAULT, _HUNDREDTHS_MIN, _HUNDREDTHS_MAX = 10, 2, 500
 class Picture:
     """An image that is shown."""
 
-    def __init__(self, stored: StoredObject, limits: Limits) -> None:
+    def __init__(self, stored: StoredObject, limits: Limits, state: Attributes | None = None) -> None:
+        """With a presentation state it is shown by that. Raises Absent where it does not refer to the image."""
         self._stored = stored
         self._limits = limits
         self._whole = Attributes(stored.source, stored.form, stored.header)
+        self._presentation = Presentation(state, self._whole) if state else None
+        self._colours = state or self._whole
         self._floats = next((tag for tag in FLOAT_PIXELS if tag in self._whole), 0)
         self._image = self._described_floats() if self._floats else stored.image()
 
@@ -51,7 +57,7 @@ class Picture:
             notes.append("Only the first frame is shown: the others are at frames/n/rendered, all are in image/gif")
         pixels = self._pixels(self._number(asked.frame), asked, notes)
         embeds = media_type in EMBEDDING
-        pixels, profile = in_colour_space(pixels, self._whole, asked.colour_space, can_embed=embeds)
+        pixels, profile = in_colour_space(pixels, self._colours, asked.colour_space, can_embed=embeds)
         return media_type, encoded(pixels, media_type, asked.quality, profile), notes
 
     def _moving(self, asked: Rendering, notes: list[str], more_time: Callable[[], None]) -> bytes:
@@ -59,45 +65,51 @@ class Picture:
         for number in self._some_frames(asked, notes):
             more_time()
             pixels = self._pixels(number, asked, notes)
-            frames.append(in_colour_space(pixels, self._whole, asked.colour_space, can_embed=False)[0])
+            frames.append(in_colour_space(pixels, self._colours, asked.colour_space, can_embed=False)[0])
         return moving(np.stack(frames), self._hundredths())
 
     def _number(self, frame: int) -> int:
         """The frame's number from 0 on."""
         if frame in (ALL_FRAMES, ONLY_FRAME):
-            return 0
+            named = self._presentation.frames() if self._presentation else []
+            return named[0] - 1 if named and named[0] <= self._image.frames else 0
         if frame != REPRESENTATIVE:
             if frame > self._image.frames:
                 raise Absent("there is no such frame")
             return frame - 1
-        named = self._whole.number(_REPRESENTATIVE) or 0
-        return named - 1 if 1 <= named <= self._image.frames else self._image.frames // 2
+        representative = self._whole.number(_REPRESENTATIVE) or 0
+        return representative - 1 if 1 <= representative <= self._image.frames else self._image.frames // 2
 
     def _pixels(self, number: int, asked: Rendering, notes: list[str]) -> Array:
-        image, whole = self._image, self._whole
+        image, own, presentation = self._image, self._whole, self._presentation
+        grayscale = Grayscale(own, image, presentation)
         if self._floats:
             samples = self._float_samples(number)
-            pixels = Grayscale(whole, image).shown(samples, number, asked.window)
+            pixels = grayscale.shown(samples, number, asked.window)
         else:
             colour = colour_after(self._stored.syntax, image)
             samples = rgb(self._stored.array(image, number), colour)
             if image.samples == 1 and colour in _GRAY:
-                pixels = Grayscale(whole, image).shown(samples, number, asked.window)
+                pixels = grayscale.shown(samples, number, asked.window)
             else:
-                pixels = coloured(samples, whole, image)
-        pixels = overlaid(shuttered(pixels, whole, number), samples, whole, image, number)
-        pixels = cropped(pixels, asked.region)
-        return self._fitted(pixels, asked.size, notes)
+                pixels = coloured(samples, own, image)
+        shutters = presentation.state if presentation else own
+        pixels = overlaid(shuttered(pixels, shutters, number), samples, own, image, number, presentation)
+        if presentation is None:
+            return self._fitted(whole(pixels).cropped(asked.region), asked.size, notes).pixels
+        view = displayed(pixels, presentation, number, self._limits).cropped(asked.region)
+        view = fitted(view, presentation, number, asked.size, self._limits)
+        return annotated(view, presentation, number, notes)
 
-    def _fitted(self, pixels: Array, size: tuple[int, int] | None, notes: list[str]) -> Array:
-        shape = (pixels.shape[0], pixels.shape[1])
+    def _fitted(self, view: View, size: tuple[int, int] | None, notes: list[str]) -> View:
+        shape = (view.pixels.shape[0], view.pixels.shape[1])
         if size is not None:
-            return scaled(pixels, *fitting(shape, size, pixel_height(self._whole)))
+            return view.scaled(*fitting(shape, size, pixel_height(self._whole)))
         side = self._limits.rendered_side_max
         if max(shape) <= side:
-            return pixels
+            return view
         notes.append("The image is shown smaller than it is, by rendered_side_max")
-        return scaled(pixels, *fitting(shape, (side, side), 1.0))
+        return view.scaled(*fitting(shape, (side, side), 1.0))
 
     def _some_frames(self, asked: Rendering, notes: list[str]) -> range:
         """All frames, or as many of them, evenly chosen, as a moving picture may have."""

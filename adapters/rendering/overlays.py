@@ -7,36 +7,44 @@ import numpy as np
 from adapters.codecs.decoding import Array
 from adapters.codecs.image import Image
 from adapters.rendering.attributes import Attributes
+from adapters.rendering.presentation import Layer, Presentation
 
 _GROUPS = range(0x60000000, 0x60200000, 0x00020000)
 _ROWS, _COLUMNS, _FRAMES, _TYPE, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051
 _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0100, 0x0102, 0x3000
-_WHITE = 255
 _FRAME_SHUTTER, _SHAPE, _VALUE = 0x00189472, 0x00181600, 0x00181622
 _EDGES = (0x00181606, 0x00181608, 0x00181602, 0x00181604)
 _CENTER, _RADIUS, _VERTICES = 0x00181610, 0x00181612, 0x00181620
+_BITMAP, _SHUTTER_GROUP = "BITMAP", 0x00181623
 _VERTICES_MAX = 1024
 
 
-def overlaid(pixels: Array, samples: Array, whole: Attributes, image: Image, number: int) -> Array:
+def overlaid(
+    pixels: Array, samples: Array, whole: Attributes, image: Image, number: int, presentation: Presentation | None
+) -> Array:
     """The picture of a frame, counted from 0, with its overlay planes in white; ``samples`` are as they are stored.
 
-    Graphics are drawn, of a region of interest its outline. What is not as it is described is left out.
+    Graphics are drawn, of a region of interest its outline. What is not as it is described is left out. A presentation
+    state says which are drawn, and may have planes of its own in place of the image's (C.11.7).
     """
     drawn = pixels
-    for group in _GROUPS:
-        plane, top, left = _embedded(samples, whole, image, group), 0, 0
+    groups = presentation.overlays() if presentation else [(Layer(), group) for group in _GROUPS]
+    for layer, group in groups:
+        where = presentation.state if presentation and group + _DATA in presentation.state else whole
+        if group == _shutter_group(where):
+            continue
+        plane, top, left = _embedded(samples, whole, image, group) if where is whole else None, 0, 0
         if plane is None:
-            plane, top, left = _plane(whole, group, number)
+            plane, top, left = _plane(where, group, number)
         if plane is None:
             continue
-        if whole.text(group + _TYPE) == "R":
+        if where.text(group + _TYPE) == "R":
             plane = _outline(plane)
         if drawn is pixels:
             drawn = pixels.copy()
         part = plane[max(0, -top) :, max(0, -left) :]
         below = drawn[max(0, top) :, max(0, left) :][: part.shape[0], : part.shape[1]]
-        below[part[: below.shape[0], : below.shape[1]]] = _WHITE
+        below[part[: below.shape[0], : below.shape[1]]] = layer.level
     return drawn
 
 
@@ -44,6 +52,8 @@ def shuttered(pixels: Array, whole: Attributes, number: int) -> Array:
     """The picture of a frame, counted from 0; what its shutters cover is black, or as gray as they say."""
     where = whole.of_frame(_FRAME_SHUTTER, number) or whole
     seen = None
+    if (bitmap := _bitmap(where, number, pixels.shape[0], pixels.shape[1])) is not None:
+        seen = bitmap
     for name in where.text(_SHAPE).split("\\"):
         if (shape := _SHAPES.get(name.strip())) is not None:
             inside = shape(where, pixels.shape[0], pixels.shape[1])
@@ -53,6 +63,25 @@ def shuttered(pixels: Array, whole: Attributes, number: int) -> Array:
     covered = pixels.copy()
     covered[~seen] = (where.number(_VALUE) or 0) >> 8
     return covered
+
+
+def _shutter_group(where: Attributes) -> int:
+    """The overlay that is a shutter and no overlay (C.7.6.15), 0 where there is none."""
+    is_bitmap = _BITMAP in where.text(_SHAPE).split("\\")
+    return (where.number(_SHUTTER_GROUP) or 0) << 16 if is_bitmap else 0
+
+
+def _bitmap(where: Attributes, number: int, rows: int, columns: int) -> Array | None:
+    """What a bitmap display shutter lets be seen."""
+    group = _shutter_group(where)
+    plane, top, left = _plane(where, group, number) if group in _GROUPS else (None, 0, 0)
+    if plane is None:
+        return None
+    seen = np.ones((rows, columns), bool)
+    below = seen[max(0, top) :, max(0, left) :]
+    part = plane[max(0, -top) :, max(0, -left) :][: below.shape[0], : below.shape[1]]
+    below[: part.shape[0], : part.shape[1]] = ~part
+    return seen
 
 
 def _embedded(samples: Array, whole: Attributes, image: Image, group: int) -> Array | None:
@@ -122,13 +151,16 @@ def _circle(where: Attributes, rows: int, columns: int) -> Array:
 
 
 def _polygon(where: Attributes, rows: int, columns: int) -> Array:
-    """Whether the middle of each pixel is within, by counting edges to its left."""
     numbers = where.decimals(_VERTICES)
-    seen = np.ones((rows, columns), bool)
     if not 6 <= len(numbers) <= 2 * _VERTICES_MAX or len(numbers) % 2:
-        return seen
-    vertices = np.array(numbers).reshape(-1, 2)
-    (y, x), (y_next, x_next) = vertices.T, np.roll(vertices, -1, axis=0).T
+        return np.ones((rows, columns), bool)
+    return within(np.array(numbers[::2]), np.array(numbers[1::2]), rows, columns)
+
+
+def within(y: Array, x: Array, rows: int, columns: int) -> Array:
+    """Whether each pixel, its middle at its number from 1, is inside of a polygon: edges to its left are counted."""
+    seen = np.zeros((rows, columns), bool)
+    y_next, x_next = np.roll(y, -1), np.roll(x, -1)
     for line in range(rows):
         crossed = (y <= line + 1) != (y_next <= line + 1)
         with np.errstate(divide="ignore", invalid="ignore"):

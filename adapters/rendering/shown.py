@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from adapters.codecs.object import StoredObject
@@ -19,14 +20,26 @@ from domain.rendering import ALL_FRAMES, ONLY_FRAME, TEXTS, Rendering, chosen
 
 
 def show(
-    stored: StoredObject, message: Mapping[str, Any], out: int, limits: Limits, more_time: Callable[[], None]
+    stored: StoredObject,
+    message: Mapping[str, Any],
+    out: int,
+    limits: Limits,
+    more_time: Callable[[], None],
+    state: StoredObject | None = None,
 ) -> dict[str, Any]:
-    """Write what is asked for to ``out``; its media type and what its reader should know."""
+    """Write what is asked for to ``out``; its media type and what its reader should know.
+
+    ``state`` is the presentation state by which an image is shown.
+    """
     asked = rendering_of(message)
     whole = Attributes(stored.source, stored.form, stored.header)
     notes: list[str] = []
     if stored.pixels is not None or any(tag in whole for tag in FLOAT_PIXELS):
-        media_type, pieces = _image(stored, asked, limits, more_time, notes)
+        presented = Attributes(state.source, state.form, state.header) if state else None
+        picture = partial(Picture, stored, limits, presented)
+        media_type, pieces = _image(stored, asked, picture, more_time, notes)
+    elif state is not None:
+        raise Unfit("a presentation state is only of images")
     elif DOCUMENT in whole:
         media_type = _acceptable(asked, (document_type(whole),))
         pieces = document(whole)
@@ -43,13 +56,17 @@ def show(
 
 
 def _image(
-    stored: StoredObject, asked: Rendering, limits: Limits, more_time: Callable[[], None], notes: list[str]
+    stored: StoredObject,
+    asked: Rendering,
+    picture: Callable[[], Picture],
+    more_time: Callable[[], None],
+    notes: list[str],
 ) -> tuple[str, Iterable[bytes]]:
     if stored.syntax in STREAMS:
         if asked.frame not in (ALL_FRAMES, ONLY_FRAME):
             raise Unfit("the frames of a video are not shown one by one")
         return _acceptable(asked, (media_type_of(stored.syntax),)), video(stored)
-    media_type, data, said = Picture(stored, limits).rendered(asked, more_time)
+    media_type, data, said = picture().rendered(asked, more_time)
     notes.extend(said)
     return media_type, (data,)
 

@@ -28,6 +28,7 @@ from domain.admission import Door
 from processes.admission import WebAdmission
 from processes.find import Finder
 from processes.known_devices import KnownDevices
+from processes.presentation_states import PresentationStates
 from processes.rejections import Rejections
 from processes.render import Renderer
 from processes.retrieve import Retriever
@@ -54,9 +55,11 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         telling = threading.Thread(target=rejections.run, name="rejections", daemon=True)
         telling.start()
         codecs = archive.codecs()
+        retriever = Retriever(archive.catalogue, archive.log, archive.limits)
+        metadata = archive.series_metadata(files)
         rooms = Rooms(
             Finder(archive.catalogue, archive.limits),
-            Retriever(archive.catalogue, archive.log, archive.limits),
+            retriever,
             archive.receiver(files, environment),
             files,
             FileBeginningReader(archive.limits),
@@ -64,8 +67,9 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             codecs,
             FrameLocator(archive.limits),
             Renderer(archive.catalogue, files, codecs),
+            PresentationStates(metadata, retriever),
             archive.thumbnails(files, codecs),
-            archive.series_metadata(files),
+            metadata,
             archive.bulk_data(files, codecs),
             archive.limits,
         )

@@ -9,21 +9,34 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.dicomweb.frames import frame_numbers
 from api.dicomweb.media_types import MediaType, accepted
 from api.dicomweb.rendering_parameters import media_types_of, rendering_parameters, thumbnail_parameters
 from api.dicomweb.rooms import Authorise, Rooms, allowed
 from api.dicomweb.showing import Part, answer, etag, is_known, unchanged
-from api.dicomweb.targets import found, url_of
-from api.file_stream import in_stream_thread
+from api.dicomweb.targets import INSTANCE, SERIES, STUDY, endpoint, found, url_of
 from api.origin import service_root
 from api.problems import HttpRefusal
 from domain.device import Right
 from domain.errors import InvalidInput, NotAcceptable, NotThere
-from domain.rendering import ALL_FRAMES, GIF, HTML, IMAGES, JPEG, PLAIN, PNG, REPRESENTATIVE, Rendering, chosen
+from domain.rendering import (
+    ALL_FRAMES,
+    GIF,
+    HTML,
+    IMAGES,
+    JPEG,
+    PLAIN,
+    PNG,
+    REPRESENTATIVE,
+    Rendering,
+    chosen,
+    is_presentation_state,
+)
 from processes.ports import Shown
+from processes.presentation_states import Presented
 from processes.retrieve import Wanted
 
-_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+_LEVELS = (STUDY, SERIES, INSTANCE)
 _NOT_FOR_DIAGNOSIS = "A thumbnail is not for diagnosis"
 _CONTENT: dict[str, Any] = {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN)}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -44,57 +57,22 @@ _PARAMETERS = [
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources at every level."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-
-    async def rendered_study(request: Request, study_uid: str) -> Response:
-        """Retrieve a study as it is shown."""
-        return await in_stream_thread(_rendered, rooms, request, study_uid)
-
-    async def rendered_series(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve a series as it is shown."""
-        return await in_stream_thread(_rendered, rooms, request, study_uid, series_uid)
-
-    async def rendered_instance(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve an instance as it is shown."""
-        return await in_stream_thread(_rendered, rooms, request, study_uid, series_uid, instance_uid)
-
-    async def rendered_frames(
-        request: Request, study_uid: str, series_uid: str, instance_uid: str, frames: str
-    ) -> Response:
-        """Retrieve frames as they are shown."""
-        return await in_stream_thread(
-            _rendered, rooms, request, study_uid, series_uid, instance_uid, frames=_frames(frames, rooms)
-        )
-
-    async def study_thumbnail(request: Request, study_uid: str) -> Response:
-        """Retrieve a small picture that stands for a study."""
-        return await in_stream_thread(_thumbnail, rooms, request, study_uid)
-
-    async def series_thumbnail(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve a small picture that stands for a series."""
-        return await in_stream_thread(_thumbnail, rooms, request, study_uid, series_uid)
-
-    async def instance_thumbnail(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve a small picture of an instance."""
-        return await in_stream_thread(_thumbnail, rooms, request, study_uid, series_uid, instance_uid)
-
-    async def frame_thumbnail(
-        request: Request, study_uid: str, series_uid: str, instance_uid: str, frames: str
-    ) -> Response:
-        """Retrieve a small picture of a frame."""
-        first = _frames(frames, rooms)[0]
-        return await in_stream_thread(_thumbnail, rooms, request, study_uid, series_uid, instance_uid, frame=first)
-
-    for path, rendered, thumbnail in (
-        ("/studies/{study_uid}", rendered_study, study_thumbnail),
-        ("/studies/{study_uid}/series/{series_uid}", rendered_series, series_thumbnail),
-        (_INSTANCE, rendered_instance, instance_thumbnail),
-        (f"{_INSTANCE}/frames/{{frames}}", rendered_frames, frame_thumbnail),
+    for path, what in (
+        (STUDY, "a study"),
+        (SERIES, "a series"),
+        (INSTANCE, "an instance"),
+        (f"{INSTANCE}/frames/{{frames}}", "frames"),
     ):
-        for name, endpoint in (("rendered", rendered), ("thumbnail", thumbnail)):
+        for name, work, summary in (
+            ("rendered", _rendered, f"Retrieve {what} as it is shown"),
+            ("thumbnail", _thumbnail, f"Retrieve a small picture of {what}"),
+        ):
             router.add_api_route(
                 f"{path}/{name}",
-                endpoint,
+                endpoint(work, rooms),
                 methods=["GET"],
+                name=name,
+                summary=summary,
                 response_class=Response,
                 responses=_ANSWERS,
                 openapi_extra={"parameters": _PARAMETERS},
@@ -102,31 +80,61 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _rendered(rooms: Rooms, request: Request, *uids: str, frames: Sequence[int] = (ALL_FRAMES,)) -> Response:
+def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
+    frames = _frames(rooms, request) or [ALL_FRAMES]
     wanted = negotiated(request)
     query_string = request.scope["query_string"]
     asked, annotations = rendering_parameters(query_string, media_types_of(wanted), rooms.limits)
     named = found(rooms, *uids)
-    tag = etag(named, asked, frames)
+    parts: list[Part] = []
+    shown: list[Wanted] = []
+    for one in named:
+        if not is_presentation_state(one.sop_class_uid):
+            shown.append(one)
+            parts += (part(rooms, request, Presented(one, frame), asked) for frame in frames)
+        elif len(uids) > 1:
+            # Of a study's images each is shown once, as it is.
+            try:
+                presented = _presented(rooms, request, one, asked)
+            except NotAcceptable:
+                if len(named) == 1:
+                    raise
+                continue
+            shown += (one, *(each.image for each in presented))
+            parts += (part(rooms, request, each, asked) for each in presented)
+    tag = etag(shown, asked, frames)
     if is_known(request, tag):
         return unchanged(tag)
-    parts = [part(rooms, request, one, replace(asked, frame=frame)) for one in named for frame in frames]
     if len(frames) > 1:
         parts = _with_last_frame(rooms, parts, named[0], asked, frames)
     return answer(request, parts, wanted, tag, notes_of(annotations))
 
 
-def part(rooms: Rooms, request: Request, wanted: Wanted, asked: Rendering) -> Part:
+def _presented(rooms: Rooms, request: Request, state: Wanted, asked: Rendering) -> list[Presented]:
+    """What a presentation state shows. Raises 400 and 404 for what only an image can be asked for."""
+    faults = [
+        f"{name}: is not for a presentation state (8.3.5.1)"
+        for name, value in (("window", asked.window), ("viewport", asked.region))
+        if value is not None
+    ]
+    if faults:
+        raise InvalidInput(faults)
+    if "frames" in request.path_params:
+        raise NotThere("a presentation state has no frames")
+    return rooms.presentation_states.presented(state)
+
+
+def part(rooms: Rooms, request: Request, one: Presented, asked: Rendering) -> Part:
     """One object to be shown."""
-    frame = f"/frames/{asked.frame}" if asked.frame > REPRESENTATIVE else ""
-    location = f"{url_of(service_root(request), wanted)}{frame}/rendered"
-    return Part(location, lambda: show(rooms, wanted, asked))
+    frame = f"/frames/{one.frame}" if one.frame > REPRESENTATIVE and one.state is None else ""
+    location = f"{url_of(service_root(request), one.state or one.image)}{frame}/rendered"
+    return Part(location, lambda: show(rooms, one.image, replace(asked, frame=one.frame), one.state))
 
 
-def show(rooms: Rooms, wanted: Wanted, asked: Rendering) -> Shown:
+def show(rooms: Rooms, wanted: Wanted, asked: Rendering, state: Wanted | None = None) -> Shown:
     """The object as it is asked for. What cannot be read is recorded (F14)."""
     try:
-        return rooms.renderer.shown(wanted, asked)
+        return rooms.renderer.shown(wanted, asked, state)
     except OSError as error:
         rooms.retriever.note_unreadable(wanted, error)
         raise HttpRefusal(500, "the stored bytes cannot be read; it was recorded") from error
@@ -149,32 +157,37 @@ def notes_of(annotations: Sequence[str]) -> list[str]:
     return [f"The following annotation values are not supported: {' '.join(annotations)}"]
 
 
-def _thumbnail(rooms: Rooms, request: Request, *uids: str, frame: int = REPRESENTATIVE) -> Response:
+def _thumbnail(rooms: Rooms, request: Request, *uids: str) -> Response:
+    frames = _frames(rooms, request)
     wanted = negotiated(request)
     asked = thumbnail_parameters(request.scope["query_string"], media_types_of(wanted), rooms.limits)
     named = found(rooms, *uids)
-    candidates = named if len(uids) == 3 else rooms.renderer.representing(*uids)
-    tag = etag(candidates, asked, frame)
+    is_one = len(uids) == len(_LEVELS)
+    frame = frames[0] if frames else REPRESENTATIVE
+    if is_one and is_presentation_state(named[0].sop_class_uid):
+        candidates = _presented(rooms, request, named[0], asked)[:1]
+    else:
+        candidates = [Presented(one, frame) for one in (named if is_one else rooms.renderer.representing(*uids))]
+    tag = etag([*(one.image for one in candidates), *(one.state for one in candidates if one.state)], asked, frame)
     if is_known(request, tag):
         return unchanged(tag)
-    shown = _first_shown(rooms, candidates, replace(asked, frame=frame), keeps=len(uids) < 3)
+    shown = _first_shown(rooms, candidates, asked, keeps=not is_one)
     location = f"{service_root(request)}/studies{request.scope['path'].partition('/studies')[2]}"
     return answer(request, [Part(location, lambda: shown)], wanted, tag, [_NOT_FOR_DIAGNOSIS])
 
 
-def _first_shown(rooms: Rooms, candidates: Sequence[Wanted], asked: Rendering, *, keeps: bool) -> Shown:
+def _first_shown(rooms: Rooms, candidates: Sequence[Presented], asked: Rendering, *, keeps: bool) -> Shown:
     """The first of the candidates that can be shown as a picture. ``keeps``: it stands for a series or study."""
     pictures = tuple(one for one in asked.media_types if one == "*/*" or one.startswith("image/"))
     if not pictures:
         raise NotAcceptable(f"thumbnails are shown as {', '.join(IMAGES)}")
     pictures = tuple("image/*" if one == "*/*" else one for one in pictures)
-    plain = replace(asked, media_types=(chosen(pictures, IMAGES),))
-    if keeps and plain == rooms.thumbnails.kept:
+    if keeps and replace(asked, media_types=(chosen(pictures, IMAGES),)) == rooms.thumbnails.kept:
         with suppress(OSError):
-            return rooms.thumbnails.of(candidates)
+            return rooms.thumbnails.of([one.image for one in candidates])
     for one in candidates:
         try:
-            return show(rooms, one, replace(asked, media_types=pictures))
+            return show(rooms, one.image, replace(asked, media_types=pictures, frame=one.frame), one.state)
         except (NotAcceptable, HttpRefusal):
             continue
     raise NotThere("there is nothing of which a thumbnail could be made")
@@ -193,11 +206,7 @@ def check_charset(charsets: Sequence[str]) -> None:
         raise HttpRefusal(406, "rendered texts are answered in UTF-8")
 
 
-def _frames(text: str, rooms: Rooms) -> list[int]:
-    """Frame numbers from 1 on (10.4.1.1.6). Raises :class:`InvalidInput`."""
-    parts = text.split(",")
-    if len(parts) > rooms.limits.frames_a_request_max:
-        raise InvalidInput(["frames: are more than frames_a_request_max"])
-    if not all(one.isascii() and one.isdigit() and len(one) <= 10 and int(one) > 0 for one in parts):
-        raise InvalidInput(["frames: are not whole numbers from 1 on"])
-    return [int(one) for one in parts]
+def _frames(rooms: Rooms, request: Request) -> list[int]:
+    """The frame numbers of the URL, none where it names none. Raises :class:`InvalidInput`."""
+    text = request.path_params.get("frames")
+    return frame_numbers(text, rooms.limits.frames_a_request_max) if text is not None else []

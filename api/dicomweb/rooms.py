@@ -15,6 +15,7 @@ from processes.bulk_data import BulkData
 from processes.find import Finder
 from processes.metadata import SeriesMetadata
 from processes.ports import Codecs, Composition, FileBeginnings, Files, FrameLocator
+from processes.presentation_states import PresentationStates
 from processes.receive import Receiver
 from processes.render import Renderer
 from processes.retrieve import Retriever
@@ -38,6 +39,7 @@ class Rooms:
     codecs: Codecs
     locate_frames: FrameLocator
     renderer: Renderer
+    presentation_states: PresentationStates
     thumbnails: Thumbnails
     metadata: SeriesMetadata
     bulk_data: BulkData

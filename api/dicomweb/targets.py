@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request, Response
+
 from api.dicomweb.rooms import Rooms
+from api.file_stream import in_stream_thread
 from api.problems import HttpRefusal
 from domain.attributes import Level
 from domain.errors import InvalidInput
 from domain.identifiers import uid_fault
 from processes.retrieve import Wanted
 
+STUDY = "/studies/{study_uid}"
+SERIES = STUDY + "/series/{series_uid}"
+INSTANCE = SERIES + "/instances/{instance_uid}"
+
 _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
+_UIDS = ("study_uid", "series_uid", "instance_uid")
+
+
+def endpoint(work: Callable[..., Response], rooms: Rooms) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that does its work in a streaming thread, with the rooms, the request and the UIDs of its URL."""
+
+    async def answer(request: Request) -> Response:
+        uids = (request.path_params[name] for name in _UIDS if name in request.path_params)
+        return await in_stream_thread(work, rooms, request, *uids)
+
+    return answer
 
 
 def found(rooms: Rooms, *uids: str) -> list[Wanted]:

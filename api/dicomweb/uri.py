@@ -16,11 +16,14 @@ from api.dicomweb.uri_parameters import UriRequest, uri_request
 from api.file_stream import FileStream, in_stream_thread
 from api.origin import service_root
 from api.problems import HttpRefusal
+from domain.attributes import Level
 from domain.device import Right
-from domain.errors import NotAcceptable
-from domain.rendering import GIF, HTML, JPEG, PLAIN, PNG, Rendering
+from domain.errors import InvalidInput, NotAcceptable
+from domain.rendering import GIF, HTML, JPEG, PLAIN, PNG, Rendering, is_presentation_state
+from processes.presentation_states import Presented
 from processes.retrieve import Wanted
 
+_LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The instance", "content": {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN, DICOM)}},
     304: {"description": "The asker has it"},
@@ -90,10 +93,28 @@ def _object(request: Request, outgoing: Outgoing) -> Response:
 
 
 def _shown(rooms: Rooms, request: Request, wanted: Wanted, rendering: Rendering, asked: UriRequest) -> Response:
-    tag = etag([wanted], rendering)
+    notes = notes_of(asked.annotations)
+    one = Presented(wanted, rendering.frame)
+    if asked.presentation:
+        one = _presented(rooms, wanted, asked.uids[0], *asked.presentation)
+    elif is_presentation_state(wanted.sop_class_uid):
+        if asked.for_images:
+            raise InvalidInput([f"{name}: is not for a presentation state (9.5.2.3)" for name in asked.for_images])
+        one, *others = rooms.presentation_states.presented(wanted)
+        if others:
+            notes.append("Only the first image of the presentation state is shown: its rendered resource has all")
+    tag = etag([one.image, *([one.state] if one.state else ())], rendering)
     if is_known(request, tag):
         return unchanged(tag)
-    notes = notes_of(asked.annotations)
-    if asked.unsupported:
-        notes.append(f"The following parameters are not supported: {' '.join(asked.unsupported)}")
-    return answer(request, [part(rooms, request, wanted, rendering)], (), tag, notes)
+    return answer(request, [part(rooms, request, one, rendering)], (), tag, notes)
+
+
+def _presented(rooms: Rooms, image: Wanted, *uids: str) -> Presented:
+    """The image with the presentation state of these UIDs. Raises 400 where there is none for it (9.5.2.3)."""
+    states = rooms.retriever.under({level: (uid,) for level, uid in zip(_LEVELS, uids, strict=True)})
+    if not states or not is_presentation_state(states[0].sop_class_uid):
+        raise InvalidInput(["presentationUID: there is no such presentation state"])
+    for one in rooms.presentation_states.presented(states[0]):
+        if one.image.sop_instance_uid == image.sop_instance_uid:
+            return one
+    raise InvalidInput(["presentationUID: the presentation state does not refer to the object"])

@@ -49,7 +49,8 @@ _ANY = "*/*"
 class UriRequest:
     """What is asked for. ``rendering`` is None where only the object itself is.
 
-    ``may_be_object``: the object itself will do where it cannot be shown. ``unsupported`` names what is not done.
+    ``may_be_object``: the object itself will do where it cannot be shown. ``presentation`` has the Series and the SOP
+    Instance UID of the presentation state that it is shown by. ``for_images`` are parameters that only an image has.
     """
 
     uids: tuple[str, str, str]
@@ -59,7 +60,8 @@ class UriRequest:
     annotations: tuple[str, ...] = ()
     anonymize: bool = False
     charset: str = ""
-    unsupported: tuple[str, ...] = ()
+    presentation: tuple[str, str] | None = None
+    for_images: tuple[str, ...] = ()
 
 
 def uri_request(query_string: bytes, accept: list[str], limits: Limits) -> UriRequest:
@@ -91,7 +93,8 @@ def uri_request(query_string: bytes, accept: list[str], limits: Limits) -> UriRe
         tuple(dict.fromkeys(notes)),
         anonymize,
         found.get("charset", ""),
-        _PRESENTATION if found.get("presentationUID") else (),
+        (found["presentationSeriesUID"], found["presentationUID"]) if "presentationUID" in found else None,
+        tuple(name for name in ("frameNumber", "region", *_WINDOW) if name in found),
     )
 
 
@@ -121,7 +124,7 @@ def _window(reading: Reading, found: Mapping[str, str]) -> Window | None:
 
 
 def _check_together(reading: Reading, found: Mapping[str, str], *, only_object: bool) -> None:
-    """What must stand together, and what must not (9.5.1.2.6, 9.5.1.2.7)."""
+    """What must stand together, and what must not (9.5.1.2.6, 9.5.1.2.7, 9.5.2.3)."""
     windowing = [name for name in _WINDOW if name in found]
     presentation = [name for name in _PRESENTATION if name in found]
     for name in presentation:
@@ -131,8 +134,9 @@ def _check_together(reading: Reading, found: Mapping[str, str], *, only_object: 
         reading.faults.append(f"{windowing[0]}: {' and '.join(_WINDOW)} stand together")
     if len(presentation) == 1:
         reading.faults.append(f"{presentation[0]}: {' and '.join(_PRESENTATION)} stand together")
-    if windowing and presentation:
-        reading.faults.append("windowCenter: does not stand beside a presentation state")
+    if presentation:
+        beside = [name for name in ("frameNumber", *_WINDOW) if name in found]
+        reading.faults.extend(f"{name}: does not stand beside a presentation state" for name in beside)
     if windowing and only_object:
         reading.faults.append(f"windowCenter: does not stand beside {DICOM}")
 

@@ -13,11 +13,18 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import UID, EncapsulatedCDAStorage, EncapsulatedPDFStorage, RTPlanStorage
+from pydicom.uid import (
+    UID,
+    BlendingSoftcopyPresentationStateStorage,
+    EncapsulatedCDAStorage,
+    EncapsulatedPDFStorage,
+    RTPlanStorage,
+)
 
 from tests.archive.conftest import Archive, until
 from tests.archive.samples import read, send
 from tests.codecs.pictures import made, saved
+from tests.rendering.states import annotation, graphic, layer, of, state_of
 
 ROOT = "1.2.826.0.1.3680043.8.498.41"
 _SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -116,6 +123,26 @@ def _short_palette(number: str) -> Dataset:
     return image
 
 
+def _presented() -> Iterator[Dataset]:
+    """Three images, a state of two of them and one that is not here, and a state of a class that is not applied."""
+    images = [_named(made(16, 12, rows=40, columns=60, seed=number), f"5.1.{number}") for number in (1, 2, 3)]
+    missing = of(SOPClassUID=images[0].SOPClassUID, SOPInstanceUID=f"{ROOT}.5.1.9")
+    box = graphic("POLYLINE", (5, 5), (25, 5), (25, 20), (5, 20), (5, 5))
+    round_one = graphic("CIRCLE", (40, 20), (40, 30))
+    state = state_of(
+        images[0],
+        missing,
+        images[1],
+        ImageRotation=90,
+        ImageHorizontalFlip="N",
+        SoftcopyVOILUTSequence=Items([of(WindowCenter="300", WindowWidth="500")]),
+        GraphicLayerSequence=Items([layer("MARKS", 1, 222)]),
+        GraphicAnnotationSequence=Items([annotation("MARKS", box, round_one)]),
+    )
+    blending = state_of(images[0], SOPClassUID=BlendingSoftcopyPresentationStateStorage)
+    yield from (*images, _named(state, "5.2.1"), _named(blending, "5.2.2"))
+
+
 def population(folder: Path) -> Iterator[Path]:
     frames = _gray("1.2.1", 0, frames=3)
     frames.PixelData = bytes([10]) * 600 + bytes([120]) * 600 + bytes([250]) * 600
@@ -134,6 +161,7 @@ def population(folder: Path) -> Iterator[Path]:
         _without_pixels("3.3.1", RTPlanStorage, "RTPLAN"),
         _short_palette("4.1.2"),
         _gray("4.1.3", 99),
+        *_presented(),
     ]
     for image in objects:
         yield saved(image, folder / f"{image.SOPInstanceUID}.dcm")

@@ -164,7 +164,17 @@ def test_B59_all_faults_at_once(archive: Archive) -> None:
 
 @pytest.mark.parametrize(
     ("frames", "status"),
-    [("0", 400), ("-1", 400), ("x", 400), ("1,,2", 400), ("1000000000", 404), ("4", 404), ("1,4", 404), ("3", 200)],
+    [
+        ("0", 400),
+        ("-1", 400),
+        ("x", 400),
+        ("1,,2", 400),
+        ("1000000000", 400),
+        ("1,1", 400),
+        ("4", 404),
+        ("1,4", 404),
+        ("3", 200),
+    ],
 )
 def test_B59_frames_that_are_not_there(archive: Archive, frames: str, status: int) -> None:
     assert get(archive, f"{path_of('1.2.1')}/frames/{frames}/rendered", PNG)[0] == status
@@ -248,9 +258,55 @@ def test_C8_11_thumbnails_have_a_size_a_default_type_and_a_warning(archive: Arch
     assert get(archive, f"{path_of('2')}/thumbnail", "text/html")[0] == 406
 
 
+def test_C7_10_a_presentation_state_is_shown_as_its_images(archive: Archive) -> None:
+    """10.4.1.1.3, 8.3.5.1: each of the images and frames that it refers to and that is here, as PS3.4 N.2 says."""
+    path = path_of("5.2.1")
+    status, headers, body = get(archive, f"{path}/rendered", PNG)
+    assert status == 200
+    parts = _parts(headers, body)
+    shown = [np.asarray(imagecodecs.png_decode(data)) for _, data in parts]
+    assert [one.shape for one in shown] == 2 * [(60, 40)], "of three, one is not here; turned by 90 degrees"
+    assert {fields["Content-Location"].partition("/dicom-web")[2] for fields, _ in parts} == {
+        f"{path.removeprefix('/dicom-web')}/rendered"
+    }
+    bare = np.rot90(_png(archive, "5.1.1", "?window=300,500,linear"), -1)
+    ground = shown[0] != 222
+    assert np.array_equal(shown[0][ground], bare[ground]), "but for its graphics"
+    assert 0 < np.count_nonzero(~ground) < 400
+    status, headers, body = get(archive, f"{path_of('5.2')}/rendered", PNG)
+    assert (status, len(_parts(headers, body))) == (200, 2), "a state of a class that is not applied is left out"
+    status, headers, body = get(archive, f"{path_of('5')}/rendered", PNG)
+    assert (status, len(_parts(headers, body))) == (200, 3), "of a study its images, each once"
+
+
+@pytest.mark.parametrize(
+    ("number", "resource", "status"),
+    [
+        ("5.2.1", "rendered?window=40,400,linear", 400),
+        ("5.2.1", "rendered?viewport=50,50,1,1,5,5", 400),
+        ("5.2.1", "rendered?viewport=30,30", 200),
+        ("5.2.1", "frames/1/rendered", 404),
+        ("5.2.1", "thumbnail?viewport=30,30", 200),
+        ("5.2.1", "frames/1/thumbnail", 404),
+        ("5.2.2", "rendered", 406),
+        ("5.2.2", "thumbnail", 406),
+    ],
+)
+def test_C7_10_what_is_not_for_a_presentation_state_is_refused(
+    archive: Archive, number: str, resource: str, status: int
+) -> None:
+    """8.3.5.1.3, 8.3.5.1.4: 400 for a window, and for more of a viewport than its size."""
+    assert get(archive, f"{path_of(number)}/{resource}", PNG)[0] == status
+
+
 def test_C7_14_what_is_known_is_not_sent_again(archive: Archive) -> None:
     """RFC 9110 13.1.2, 15.4.5."""
-    for path in (f"{path_of('1.1.1')}/rendered", f"{path_of('2')}/thumbnail", f"{path_of('1')}/rendered"):
+    for path in (
+        f"{path_of('1.1.1')}/rendered",
+        f"{path_of('2')}/thumbnail",
+        f"{path_of('1')}/rendered",
+        f"{path_of('5.2.1')}/rendered",
+    ):
         _, headers, _ = get(archive, path)
         tag = headers["ETag"]
         status, headers, body = get(archive, path, If_None_Match=f'"other", W/{tag}')

@@ -185,13 +185,49 @@ def test_C7_13_what_is_not_there_or_not_done(archive: Archive) -> None:
     status, _, body = _ask(archive, "1.1.1", anonymize="yes")
     assert status == 406
     assert b"anonymize" in body
-    status, headers, _ = _ask(
-        archive, "1.1.1", presentationUID="1.2", presentationSeriesUID="1.3", annotation="patient"
-    )
+    status, headers, _ = _ask(archive, "1.1.1", annotation="patient")
     assert status == 200
-    assert "presentationUID" in headers["Warning"]
     assert "annotation values" in headers["Warning"]
     assert _ask(archive, "1.1.1", unknown="x")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "asked", "fault"),
+    [
+        ("5.1.1", {"presentationUID": "9.9"}, "presentationUID"),
+        ("5.1.1", {"presentationSeriesUID": "9"}, "presentationUID"),
+        ("5.1.1", {"presentationUID": f"{ROOT}.5.1.1", "presentationSeriesUID": f"{ROOT}.5.1"}, "presentationUID"),
+        ("1.1.1", {}, "presentationUID"),
+        ("5.1.3", {}, "presentationUID"),
+        ("5.1.1", {"frameNumber": "1"}, "frameNumber"),
+        ("5.1.1", {"windowCenter": "1", "windowWidth": "9"}, "windowCenter"),
+    ],
+)
+def test_C7_13_a_presentation_state_that_does_not_fit_is_400(
+    archive: Archive, number: str, asked: dict[str, str], fault: str
+) -> None:
+    """9.5.1.2.7, 9.5.2.3: none there, of another object, or beside what it determines."""
+    state = {"presentationSeriesUID": f"{ROOT}.5.2", "presentationUID": f"{ROOT}.5.2.1"}
+    status, _, body = _ask(archive, number, **{**state, **asked})
+    assert status == 400, body
+    assert json.loads(body)["faults"][0].partition(":")[0] == fault
+
+
+def test_C7_13_an_image_is_shown_by_a_presentation_state(archive: Archive) -> None:
+    """9.5.1.2.7; 9.5.2.4, 9.5.2.5: then the region, then the viewport. A state alone is shown as its first image."""
+    state = {"presentationSeriesUID": f"{ROOT}.5.2", "presentationUID": f"{ROOT}.5.2.1"}
+    whole = _png(archive, "5.1.1", **state)
+    assert whole.shape == (60, 40)
+    assert not np.array_equal(whole, _png(archive, "5.1.1"))
+    assert np.array_equal(_png(archive, "5.2.1"), whole)
+    assert np.array_equal(_png(archive, "5.1.1", **state, region="0,0.5,1,1"), whole[30:])
+    assert _png(archive, "5.1.1", **state, rows="30", columns="90").shape == (30, 20)
+    status, headers, _ = _ask(archive, "5.2.1", contentType=JPEG)
+    assert (status, "first image" in headers["Warning"]) == (200, True)
+    assert _ask(archive, "5.2.1", frameNumber="1")[0] == 400
+    assert _ask(archive, "5.2.1", contentType=_DICOM)[1]["Content-Type"] == _DICOM
+    assert _ask(archive, "5.2.2", contentType=JPEG)[0] == 406
+    assert _ask(archive, "5.2.2")[1]["Content-Type"] == _DICOM
 
 
 def test_C7_14_what_is_known_is_not_sent_again_by_the_uri_service(archive: Archive) -> None:
