@@ -25,9 +25,9 @@ from adapters.dicom.frames import UNDEFINED
 from domain.errors import Because, Refused, TooLarge
 from domain.identifiers import uid_fault
 from domain.limits import Limits
+from domain.transcoding import EXPLICIT
 from processes.ports import ComposedObject, Span
 
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _PIXEL_DATA, _DOCUMENT, _DOCUMENT_TYPE, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420012", "00420015"
 _FRAMES = "00280008"
 _OF_OTHER_FRAGMENTS = ("7FE00001", "7FE00002", "7FE00003")
@@ -109,12 +109,12 @@ class Composition:
         # JSON and XML are Unicode, whatever the attribute says of where they come from.
         complete["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
         sop_class_uid, sop_instance_uid = (_uid(complete, name, tag) for name, tag in _IDENTITY)
-        syntax = EXPLICIT_VR_LITTLE_ENDIAN
+        syntax = EXPLICIT
         frames: list[tuple[_Bulk, Media]] = []
         native: Native | None = None
         pixels = self._pixels(complete)
         for bulk in chain.from_iterable(self._bulks.values()):
-            if bulk.transfer_syntax_uid not in ("", EXPLICIT_VR_LITTLE_ENDIAN) and not is_compressed(bulk.media_type):
+            if bulk.transfer_syntax_uid not in ("", EXPLICIT) and not is_compressed(bulk.media_type):
                 raise Refused(Because.TRANSFER_SYNTAX_NOT_SUPPORTED, "uncompressed bulk data is not little endian")
         if pixels and pixels[0].media_type in TRANSFORMED:
             native = Native(self._folder)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_IMPLICIT = frozenset(("1.2.840.10008.1.2", "1.2.840.113619.5.2", "1.2.840.10008.1.20"))
-_BIG_ENDIAN = frozenset(("1.2.840.10008.1.2.2",))
-_DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
+from domain.transcoding import BIG_ENDIAN, DECODED, DEFLATED, IMPLICIT, NATIVE
+
+_IMPLICIT = frozenset((IMPLICIT, "1.2.840.113619.5.2", "1.2.840.10008.1.20"))
+_DEFLATED = frozenset((DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
 _REFERENCED = frozenset(
     ("1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.204", "1.2.840.10008.1.2.4.205")
 )
-_NATIVE = frozenset(("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")) | _IMPLICIT | _BIG_ENDIAN
+_NATIVE = NATIVE | _IMPLICIT
 _STANDARD = "1.2.840.10008.1.2."
-_FRAME_A_FRAGMENT = frozenset(
-    f"1.2.840.10008.1.2.{end}"
-    for end in ("5", "8.1", "4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "4.201", "4.202", "4.203")
-)
+_FRAME_A_FRAGMENT = DECODED - NATIVE | {"1.2.840.10008.1.2.8.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def encoding_of(transfer_syntax_uid: str) -> Encoding:
     encapsulated = None if not (native or referenced or transfer_syntax_uid.startswith(_STANDARD)) else True
     return Encoding(
         implicit=transfer_syntax_uid in _IMPLICIT,
-        big_endian=transfer_syntax_uid in _BIG_ENDIAN,
+        big_endian=transfer_syntax_uid == BIG_ENDIAN,
         deflated=transfer_syntax_uid in _DEFLATED,
         encapsulated=False if native or referenced else encapsulated,
         referenced=referenced,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,8 +16,8 @@ from api.dicomweb.frames import pixels_of
 from api.dicomweb.media_types import MULTIPART_RELATED, accepted
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.rooms import Authorise, Rooms, allowed
-from api.dicomweb.targets import found, url_of
-from api.file_stream import FileStream, in_stream_thread
+from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
+from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Incomplete, Piece
 from api.problems import HttpRefusal
@@ -44,38 +44,20 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     416: {"description": "The value has no such ranges"},
     503: {"description": "Come again"},
 }
-_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/bulkdata"
-_RESOURCES = ("/studies/{study_uid}/bulkdata", "/studies/{study_uid}/series/{series_uid}/bulkdata", _INSTANCE)
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-5, and those that BulkDataURIs name."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-
-    async def study_bulk_data(request: Request, study_uid: str) -> Response:
-        """Retrieve all bulk data of a study."""
-        return await in_stream_thread(_all, rooms, request, study_uid)
-
-    async def series_bulk_data(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve all bulk data of a series."""
-        return await in_stream_thread(_all, rooms, request, study_uid, series_uid)
-
-    async def instance_bulk_data(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve all bulk data of an instance."""
-        return await in_stream_thread(_all, rooms, request, study_uid, series_uid, instance_uid)
-
-    async def bulk_data(request: Request, study_uid: str, series_uid: str, instance_uid: str, path: str) -> Response:
-        """Retrieve one value."""
-        return await in_stream_thread(_one, rooms, request, path, study_uid, series_uid, instance_uid)
-
-    endpoints: Sequence[Callable[..., Any]] = (study_bulk_data, series_bulk_data, instance_bulk_data, bulk_data)
-    for path, endpoint in zip((*_RESOURCES, _INSTANCE + "/{path:path}"), endpoints, strict=True):
-        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+    for path, what in LEVELS.items():
+        add_resource(router, f"{path}/bulkdata", f"Retrieve all bulk data of {what}", _all, rooms, _ANSWERS)
+    add_resource(router, f"{INSTANCE}/bulkdata/{{path:path}}", "Retrieve one value", _one, rooms, _ANSWERS)
     return router
 
 
-def _one(rooms: Rooms, request: Request, path: str, *uids: str) -> Response:
+def _one(rooms: Rooms, request: Request, *uids: str) -> Response:
+    path = request.path_params["path"]
     if not _PATH.match(path):
         raise HttpRefusal(404, "there is no such bulk data")
     (wanted,) = found(rooms, *uids)

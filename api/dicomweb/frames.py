@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import Any
@@ -14,8 +14,8 @@ from api.dicomweb.frame_parts import WHOLE, FramePart, FrameSource
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, accepted
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.rooms import Authorise, Rooms, allowed
-from api.dicomweb.targets import found, url_of
-from api.file_stream import FileStream, in_stream_thread
+from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
+from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Incomplete, Piece
 from api.problems import HttpRefusal
@@ -25,9 +25,6 @@ from domain.frame_media import ANYTHING, OCTETS, SYNTAXES, frame_order
 from domain.transcoding import WEB_DEFAULT
 from processes.retrieve import Wanted
 
-_STUDY = "/studies/{study_uid}"
-_SERIES = _STUDY + "/series/{series_uid}"
-_INSTANCE = _SERIES + "/instances/{instance_uid}"
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The pixel data", "content": {name: {} for name in (MULTIPART_RELATED, OCTETS, *SYNTAXES)}},
     206: {"description": "That of the instances of which it can be had", "content": {MULTIPART_RELATED: {}}},
@@ -49,37 +46,23 @@ Form = tuple[bool, str, str, float]
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-6."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-
-    async def study_pixel_data(request: Request, study_uid: str) -> Response:
-        """Retrieve all pixel data of a study."""
-        return await in_stream_thread(_of_all, rooms, request, study_uid)
-
-    async def series_pixel_data(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve all pixel data of a series."""
-        return await in_stream_thread(_of_all, rooms, request, study_uid, series_uid)
-
-    async def pixel_data(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve all pixel data of an instance."""
-        return await in_stream_thread(_of_one, rooms, request, study_uid, series_uid, instance_uid)
-
-    async def frames(request: Request, study_uid: str, series_uid: str, instance_uid: str, frames: str) -> Response:
-        """Retrieve frames by number, from 1 on."""
-        numbers = frame_numbers(frames, rooms.limits.frames_a_request_max)
-        return await in_stream_thread(_of_one, rooms, request, study_uid, series_uid, instance_uid, asked=numbers)
-
-    endpoints: Sequence[tuple[str, Callable[..., Any]]] = (
-        (f"{_STUDY}/pixeldata", study_pixel_data),
-        (f"{_SERIES}/pixeldata", series_pixel_data),
-        (f"{_INSTANCE}/pixeldata", pixel_data),
-        (f"{_INSTANCE}/frames/{{frames}}", frames),
+    for path, what in LEVELS.items():
+        work = _of_one if path == INSTANCE else _of_all
+        add_resource(router, f"{path}/pixeldata", f"Retrieve all pixel data of {what}", work, rooms, _ANSWERS)
+    add_resource(
+        router, f"{INSTANCE}/frames/{{frames}}", "Retrieve frames by number, from 1 on", _of_one, rooms, _ANSWERS
     )
-    for path, endpoint in endpoints:
-        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
     return router
 
 
-def frame_numbers(text: str, maximum: int) -> list[int]:
-    """The numbers of a frame list (10.4.1.1.5): positive, each once. Raises InvalidInput."""
+def asked_frames(rooms: Rooms, request: Request) -> list[int]:
+    """The frame numbers that the URL names (10.4.1.1.5): positive, each once; none where it has none.
+
+    Raises InvalidInput.
+    """
+    text, maximum = request.path_params.get("frames"), rooms.limits.frames_a_request_max
+    if text is None:
+        return []
     parts = text.split(",", maximum)
     if len(parts) > maximum:
         raise InvalidInput([f"frames: more than frames_a_request_max ({maximum})"])
@@ -110,9 +93,10 @@ def pixels_of(rooms: Rooms, request: Request, wanted: Wanted, asked: Sequence[in
     return FileStream(_body(writer, ((url, part) for part in parts)), headers=headers)
 
 
-def _of_one(rooms: Rooms, request: Request, *uids: str, asked: Sequence[int] = ()) -> Response:
+def _of_one(rooms: Rooms, request: Request, *uids: str) -> Response:
+    frames = asked_frames(rooms, request)
     (wanted,) = found(rooms, *uids)
-    return pixels_of(rooms, request, wanted, asked)
+    return pixels_of(rooms, request, wanted, frames)
 
 
 def _of_all(rooms: Rooms, request: Request, *uids: str) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,9 +12,9 @@ from api.dicomweb.media_types import MULTIPART_RELATED
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.outgoing import Outgoing
 from api.dicomweb.rooms import Authorise, Rooms, allowed
-from api.dicomweb.targets import found, url_of
+from api.dicomweb.targets import LEVELS, add_resource, found, url_of
 from api.dicomweb.zip_archive import names_of, zipped
-from api.file_stream import FileStream, in_stream_thread
+from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Piece
 from domain.device import Right
@@ -30,38 +30,19 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "More instances than one answer holds"},
     503: {"description": "Come again"},
 }
-_RESOURCES = (
-    "/studies/{study_uid}",
-    "/studies/{study_uid}/series/{series_uid}",
-    "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}",
-)
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-1."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-
-    async def study(request: Request, study_uid: str) -> Response:
-        """Retrieve a study."""
-        return await in_stream_thread(_answer, rooms, request, study_uid)
-
-    async def series(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve a series."""
-        return await in_stream_thread(_answer, rooms, request, study_uid, series_uid)
-
-    async def instance(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve an instance."""
-        return await in_stream_thread(_answer, rooms, request, study_uid, series_uid, instance_uid)
-
-    endpoints: Sequence[Callable[..., Any]] = (study, series, instance)
-    for path, endpoint in zip(_RESOURCES, endpoints, strict=True):
-        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+    for path, what in LEVELS.items():
+        add_resource(router, path, f"Retrieve {what}", _answer, rooms, _ANSWERS)
     return router
 
 
 def _answer(rooms: Rooms, request: Request, *uids: str) -> Response:
-    asked = acceptable(request, one_instance=len(uids) == len(_RESOURCES))
+    asked = acceptable(request, one_instance=len(uids) == len(LEVELS))
     outgoing = Outgoing(rooms, found(rooms, *uids), asked.syntaxes)
     service = service_root(request)
     headers = dict(_HEADERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -15,8 +15,8 @@ from api.dicomweb.model_types import JSON, PLAIN_JSON, XML, model_type
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.native_xml import native_xml
 from api.dicomweb.rooms import Authorise, Rooms, allowed
-from api.dicomweb.targets import found
-from api.file_stream import FileStream, in_stream_thread
+from api.dicomweb.targets import LEVELS, add_resource, found
+from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Piece
 from api.problems import HttpRefusal
@@ -42,37 +42,18 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "More instances than one answer holds"},
     503: {"description": "Come again"},
 }
-_RESOURCES = (
-    "/studies/{study_uid}/metadata",
-    "/studies/{study_uid}/series/{series_uid}/metadata",
-    "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/metadata",
-)
 
 
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-2."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-
-    async def study_metadata(request: Request, study_uid: str) -> Response:
-        """Retrieve the metadata of a study."""
-        return await in_stream_thread(_answer, rooms, request, study_uid)
-
-    async def series_metadata(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Retrieve the metadata of a series."""
-        return await in_stream_thread(_answer, rooms, request, study_uid, series_uid)
-
-    async def instance_metadata(request: Request, study_uid: str, series_uid: str, instance_uid: str) -> Response:
-        """Retrieve the metadata of an instance."""
-        return await in_stream_thread(_answer, rooms, request, study_uid, series_uid, instance_uid)
-
-    endpoints: Sequence[Callable[..., Any]] = (study_metadata, series_metadata, instance_metadata)
-    for path, endpoint in zip(_RESOURCES, endpoints, strict=True):
-        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+    for path, what in LEVELS.items():
+        add_resource(router, f"{path}/metadata", f"Retrieve the metadata of {what}", _answer, rooms, _ANSWERS)
     return router
 
 
 def _answer(rooms: Rooms, request: Request, *uids: str) -> Response:
-    media_type = model_type(request, "metadata is")
+    media_type, _ = model_type(request, "metadata is")
     wanted = found(rooms, *uids)
     service = service_root(request)
     gzipped = accepts_gzip(request.headers.getlist("accept-encoding"))
@@ -81,7 +62,7 @@ def _answer(rooms: Rooms, request: Request, *uids: str) -> Response:
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     lines = rooms.metadata.lines(wanted)
-    if len(uids) == len(_RESOURCES):
+    if len(uids) == len(LEVELS):
         # One instance is not worth preparing its series for.
         made = list(lines)
         lines, unreadable = iter(made), len(wanted) - sum(map(len, made))

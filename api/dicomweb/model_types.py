@@ -12,14 +12,14 @@ PLAIN_JSON = "application/json"
 XML = "application/dicom+xml"
 
 
-def model_type(request: Request, what: str) -> str:
-    """The most wanted media type that there is (Table 8.7.3-3): JSON where all are equal. Raises 406.
+def model_type(request: Request, what: str) -> tuple[str, bool]:
+    """The most wanted media type that there is (Table 8.7.3-3), and whether it is wanted in parts of a multipart.
 
-    XML is answered as parts of a ``multipart/related``.
+    JSON where all are equal. Raises 406.
     """
     for wanted in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept")):
         if served := _served(wanted):
-            return served
+            return served, wanted.name == MULTIPART_RELATED
     raise HttpRefusal(406, f'{what} answered as {JSON} or {MULTIPART_RELATED}; type="{XML}"')
 
 

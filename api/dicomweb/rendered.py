@@ -9,12 +9,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.dicomweb.frames import frame_numbers
+from api.dicomweb.frames import asked_frames
 from api.dicomweb.media_types import MediaType, accepted
 from api.dicomweb.rendering_parameters import media_types_of, rendering_parameters, thumbnail_parameters
 from api.dicomweb.rooms import Authorise, Rooms, allowed
 from api.dicomweb.showing import Part, answer, etag, is_known, unchanged
-from api.dicomweb.targets import INSTANCE, SERIES, STUDY, endpoint, found, url_of
+from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
 from api.origin import service_root
 from api.problems import HttpRefusal
 from domain.device import Right
@@ -36,7 +36,6 @@ from processes.ports import Shown
 from processes.presentation_states import Presented
 from processes.retrieve import Wanted
 
-_LEVELS = (STUDY, SERIES, INSTANCE)
 _NOT_FOR_DIAGNOSIS = "A thumbnail is not for diagnosis"
 _CONTENT: dict[str, Any] = {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN)}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -57,31 +56,17 @@ _PARAMETERS = [
 def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     """The resources at every level."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
-    for path, what in (
-        (STUDY, "a study"),
-        (SERIES, "a series"),
-        (INSTANCE, "an instance"),
-        (f"{INSTANCE}/frames/{{frames}}", "frames"),
-    ):
-        for name, work, summary in (
-            ("rendered", _rendered, f"Retrieve {what} as it is shown"),
-            ("thumbnail", _thumbnail, f"Retrieve a small picture of {what}"),
+    for path, what in (LEVELS | {f"{INSTANCE}/frames/{{frames}}": "frames"}).items():
+        for name, summary, work in (
+            ("rendered", f"Retrieve {what} as it is shown", _rendered),
+            ("thumbnail", f"Retrieve a small picture of {what}", _thumbnail),
         ):
-            router.add_api_route(
-                f"{path}/{name}",
-                endpoint(work, rooms),
-                methods=["GET"],
-                name=name,
-                summary=summary,
-                response_class=Response,
-                responses=_ANSWERS,
-                openapi_extra={"parameters": _PARAMETERS},
-            )
+            add_resource(router, f"{path}/{name}", summary, work, rooms, _ANSWERS, _PARAMETERS)
     return router
 
 
 def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
-    frames = _frames(rooms, request) or [ALL_FRAMES]
+    frames = asked_frames(rooms, request) or [ALL_FRAMES]
     wanted = negotiated(request)
     query_string = request.scope["query_string"]
     asked, annotations = rendering_parameters(query_string, media_types_of(wanted), rooms.limits)
@@ -158,11 +143,11 @@ def notes_of(annotations: Sequence[str]) -> list[str]:
 
 
 def _thumbnail(rooms: Rooms, request: Request, *uids: str) -> Response:
-    frames = _frames(rooms, request)
+    frames = asked_frames(rooms, request)
     wanted = negotiated(request)
     asked = thumbnail_parameters(request.scope["query_string"], media_types_of(wanted), rooms.limits)
     named = found(rooms, *uids)
-    is_one = len(uids) == len(_LEVELS)
+    is_one = len(uids) == len(LEVELS)
     frame = frames[0] if frames else REPRESENTATIVE
     if is_one and is_presentation_state(named[0].sop_class_uid):
         candidates = _presented(rooms, request, named[0], asked)[:1]
@@ -204,9 +189,3 @@ def check_charset(charsets: Sequence[str]) -> None:
     names = [one.partition(";")[0].strip().lower() for text in charsets for one in text.split(",")]
     if names and not any(name in ("utf-8", "utf8", "*") for name in names):
         raise HttpRefusal(406, "rendered texts are answered in UTF-8")
-
-
-def _frames(rooms: Rooms, request: Request) -> list[int]:
-    """The frame numbers of the URL, none where it names none. Raises :class:`InvalidInput`."""
-    text = request.path_params.get("frames")
-    return frame_numbers(text, rooms.limits.frames_a_request_max) if text is not None else []

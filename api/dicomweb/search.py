@@ -101,7 +101,7 @@ _PARAMETERS: list[Mapping[str, Any]] = [
 
 def _answer(rooms: Rooms, request: Request, level: Level, shown: tuple[Level, ...], **upper: str) -> Response:
     _check_charset(request)
-    media_type = model_type(request, "search results are")
+    media_type, _ = model_type(request, "search results are")
     search = search_parameters(request.scope["query_string"], rooms.limits)
     keys = {**search.keys, **_upper_keys(upper, search)}
     service = service_root(request)

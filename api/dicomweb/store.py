@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from api.dicomweb.acceptable import DICOM
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, media_type
+from api.dicomweb.model_types import JSON, XML, model_type
 from api.dicomweb.multipart import MultipartFault, MultipartReader
 from api.dicomweb.rooms import Authorise, Rooms, allowed
-from api.dicomweb.store_answer import JSON, XML, Outcome, negotiated, store_answer, store_status
+from api.dicomweb.store_answer import Outcome, store_answer, store_status
 from api.dicomweb.store_metadata import METADATA, MetadataParts
-from api.dicomweb.store_parts import DICOM, Finishers, InstanceParts, Parts, StoreBody, StoreRequest
+from api.dicomweb.store_parts import Finishers, InstanceParts, Parts, StoreBody, StoreRequest
 from api.origin import service_root
 from api.problems import HttpRefusal
 from api.wire import SOURCE
@@ -90,7 +92,7 @@ class _StoreService:
 
     async def answer(self, request: Request, by: Actor, study_uid: str = "") -> Response:
         """Receive the body and answer. Whatever can be refused without it is refused before it is asked for."""
-        wanted = negotiated(request)
+        wanted, in_parts = model_type(request, "the result of a store is")
         sent = _content_type(request)
         await self._in_thread(self._check_space, request, sent)
         asked = StoreRequest(by, secrets.token_hex(8), study_uid)
@@ -104,7 +106,7 @@ class _StoreService:
         finally:
             self._receiving.submit(body.close)
         _tell(asked, outcomes)
-        return store_answer(outcomes, service_root(request), wanted)
+        return store_answer(outcomes, service_root(request), wanted, in_parts=in_parts)
 
     def _check_space(self, request: Request, sent: MediaType) -> None:
         """Raises :class:`HttpRefusal` where the storages cannot take a body of this length (NET-8)."""

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Response
 
-from api.dicomweb.media_types import MULTIPART_RELATED, accepted
+from api.dicomweb.model_types import XML
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.native_xml import native_xml
 from api.problems import RETRY_SECONDS, HttpRefusal, status_of
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 
-JSON = "application/dicom+json"
-XML = "application/dicom+xml"
 DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xB007
 PROCESSING_FAILURE = 0x0110
 INSUFFICIENT_STORAGE = 507
@@ -67,20 +65,8 @@ def failed(error: Exception, sop_class_uid: str = "", sop_instance_uid: str = ""
     return Outcome(sop_class_uid, sop_instance_uid, failure_reason=reason, status=status, said=said)
 
 
-def negotiated(request: Request) -> str:
-    """The media type of the answer: JSON where all are equal (Table 10.5.4-1). Raises HttpRefusal (406)."""
-    for wanted in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept")):
-        if wanted.covers(JSON):
-            return JSON
-        if wanted.name == "application/json" or wanted.name == XML:
-            return wanted.name
-        if wanted.covers(MULTIPART_RELATED) and wanted.part_type in ("", XML):
-            return MULTIPART_RELATED
-    raise HttpRefusal(406, f"the result of a store is answered as {JSON} or {XML}")
-
-
-def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str) -> Response:
-    """The Store Instances Response Module with the status of the whole."""
+def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str, *, in_parts: bool) -> Response:
+    """The Store Instances Response Module with the status of the whole; ``in_parts``: as a ``multipart/related``."""
     status = _status(outcomes)
     studies = {one.study_instance_uid for one in outcomes if not one.failure_reason}
     study = f"{service}/studies/{studies.pop()}" if len(studies) == 1 else ""
@@ -91,7 +77,7 @@ def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str) -> 
         headers["Retry-After"] = str(RETRY_SECONDS)
     if warnings := list(_warnings(outcomes)):
         headers["Warning"] = ", ".join(f"299 {service}: {text}" for text in warnings)
-    body, content_type = _rendered(_module(outcomes, service, study), media_type)
+    body, content_type = _rendered(_module(outcomes, service, study), media_type, in_parts=in_parts)
     return Response(body, status, headers, content_type)
 
 
@@ -138,10 +124,10 @@ def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"{reason:04X} {text}"
 
 
-def _rendered(module: dict[str, Any], media_type: str) -> tuple[bytes, str]:
-    if media_type == XML:
+def _rendered(module: dict[str, Any], media_type: str, *, in_parts: bool) -> tuple[bytes, str]:
+    if media_type != XML:
+        return orjson.dumps(module), media_type
+    if not in_parts:
         return native_xml(module), XML
-    if media_type == MULTIPART_RELATED:
-        writer = MultipartWriter()
-        return writer.begin({"Content-Type": XML}) + native_xml(module) + writer.end, writer.content_type(XML)
-    return orjson.dumps(module), media_type
+    writer = MultipartWriter()
+    return writer.begin({"Content-Type": XML}) + native_xml(module) + writer.end, writer.content_type(XML)

@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from api.dicomweb.media_types import MediaType, media_type
+from api.dicomweb.model_types import JSON, XML
 from api.dicomweb.native_xml_reader import read_native_xml
-from api.dicomweb.store_answer import JSON, XML, Outcome, failed
+from api.dicomweb.store_answer import Outcome, failed
 from api.dicomweb.store_parts import Finishers, StoreRequest, failed_part, stored
 from domain.errors import Because, InvalidInput, Refused, TooLarge
 from domain.limits import Limits

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.dicomweb.acceptable import DICOM
 from api.dicomweb.media_types import media_type
 from api.dicomweb.multipart import MultipartFault, MultipartReader, PartBegins, PartBytes
 from api.dicomweb.store_answer import DATA_SET_DOES_NOT_MATCH_SOP_CLASS, Outcome, failed
@@ -21,7 +22,6 @@ from processes.ports import FileBeginnings
 from processes.receive import Received, Receiver
 from processes.receive_file import IncomingFile
 
-DICOM = "application/dicom"
 _LOG = logging.getLogger("annals.http.store")
 
 

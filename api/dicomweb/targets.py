@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from api.dicomweb.rooms import Rooms
 from api.file_stream import in_stream_thread
@@ -14,22 +15,42 @@ from domain.errors import InvalidInput
 from domain.identifiers import uid_fault
 from processes.retrieve import Wanted
 
-STUDY = "/studies/{study_uid}"
-SERIES = STUDY + "/series/{series_uid}"
-INSTANCE = SERIES + "/instances/{instance_uid}"
+INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+LEVELS = {
+    "/studies/{study_uid}": "a study",
+    "/studies/{study_uid}/series/{series_uid}": "a series",
+    INSTANCE: "an instance",
+}
+"""The paths of resources, and what is there (Table 10.4.1-1)."""
 
 _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 _UIDS = ("study_uid", "series_uid", "instance_uid")
 
 
-def endpoint(work: Callable[..., Response], rooms: Rooms) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that does its work in a streaming thread, with the rooms, the request and the UIDs of its URL."""
+def add_resource(
+    router: APIRouter,
+    path: str,
+    summary: str,
+    work: Callable[..., Response],
+    rooms: Rooms,
+    answers: dict[int | str, dict[str, Any]],
+    parameters: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """A resource to be retrieved: ``work`` gets the rooms, the request and the UIDs of its path, in a thread."""
 
-    async def answer(request: Request) -> Response:
+    async def retrieve(request: Request) -> Response:
         uids = (request.path_params[name] for name in _UIDS if name in request.path_params)
         return await in_stream_thread(work, rooms, request, *uids)
 
-    return answer
+    router.add_api_route(
+        path,
+        retrieve,
+        methods=["GET"],
+        summary=summary,
+        response_class=Response,
+        responses=answers,
+        openapi_extra={"parameters": list(parameters)} if parameters else None,
+    )
 
 
 def found(rooms: Rooms, *uids: str) -> list[Wanted]:
