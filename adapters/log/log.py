@@ -76,6 +76,7 @@ class EventLog:
     def close(self) -> None:
         """Commit what waits, then disconnect."""
         self._writer.close()
+        self._recorder.let_go()
         self._datastore.close()
         self._database.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
-from adapters.postgres.database import PatientConnection
+from adapters.postgres.database import PatientConnection, alive
 from domain.limits import Limits
 
 SCHEMA = "log"
@@ -99,6 +101,9 @@ class Recorder(PostgresApplicationRecorder):
             "schema": Identifier(datastore.schema),
             "table": Identifier(events_table_name),
         }
+        self._inserting = threading.Lock()
+        self._lent = ExitStack()
+        self._cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
         self._announce = SQL("NOTIFY {}").format(Identifier(self.channel_name))
         self._insert_one, self._insert_several, self._insert_both = (
             SQL(_LOCKED + statement).format(**names).as_string().encode()
@@ -125,14 +130,38 @@ class Recorder(PostgresApplicationRecorder):
             statement, parameters = self._insert_both, (*_columns(_ROW, rows), *_columns(_FACT, stored_events))
         else:
             statement, parameters = self._insert_several, _columns(_FACT, stored_events)
-        with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(statement, parameters, prepare=True)
-            return [position for (position,) in cursor.fetchall()]
+        with self._inserting:
+            cursor = self._own_cursor()
+            try:
+                cursor.execute(statement, parameters, prepare=True)
+                return [position for (position,) in cursor.fetchall()]
+            except psycopg.Error:
+                # The library's context takes the connection back, and says it with the library's errors.
+                self._cursor = None
+                with self._lent.pop_all():
+                    raise
+
+    def let_go(self) -> None:
+        """Give the connection back that inserts keep; the next one takes another."""
+        self._cursor = None
+        self._lent.close()
 
     def announce(self) -> None:
         """Tell those who listen that there are new facts."""
         with self.datastore.get_connection() as connection:
             connection.execute(self._announce)
+
+    def _own_cursor(self) -> psycopg.Cursor[tuple[Any, ...]]:
+        """On a connection that is kept: to take one from the pool each time costs a tenth of an append."""
+        if self._cursor is not None:
+            if alive(self._cursor.connection):
+                return self._cursor
+            # A connection that died while it was not used is not the caller's concern.
+            self.let_go()
+            self.datastore.pool.check()
+        connection = self._lent.enter_context(self.datastore.get_connection())
+        self._cursor = connection.cursor(row_factory=tuple_row)
+        return self._cursor
 
 
 def _columns(of: Callable[[Any], tuple[Any, ...]], rows: Sequence[Any]) -> tuple[Any, ...]:

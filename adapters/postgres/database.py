@@ -110,7 +110,7 @@ class Database:
     @contextmanager
     def _connected(self) -> Iterator[PatientConnection]:
         connection = self._pool.getconn(self._timeout)
-        if not _alive(connection):
+        if not alive(connection):
             # A connection that died while it lay in the pool is not the caller's concern.
             connection.close()
             self._pool.putconn(connection)
@@ -123,7 +123,7 @@ class Database:
             self._pool.putconn(connection)
 
 
-def _alive(connection: PatientConnection) -> bool:
+def alive(connection: psycopg.Connection[Any]) -> bool:
     """Whether the server has not closed the connection; looks at the socket, asks nothing."""
     if connection.closed:
         return False

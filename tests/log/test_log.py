@@ -132,6 +132,19 @@ def test_P1_what_a_killed_writer_was_told_is_there(dsn: str, log: EventLog) -> N
     note(log, "AFTER")
 
 
+def test_F24_an_append_after_all_idle_connections_were_ended_is_not_refused(
+    dsn: str, log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    note(log, "BEFORE")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    note(log, "AFTER")
+    assert "append failed" not in caplog.text
+
+
 def test_F24_a_killed_backend_is_replaced_and_every_acknowledged_fact_is_there(dsn: str, log: EventLog) -> None:
     ended = threading.Event()
 
