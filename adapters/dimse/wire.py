@@ -17,6 +17,7 @@ from domain.limits import KIB, Limits
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 HEADER = 6
 _SLACK = 4 * KIB
+_READ_AHEAD = 64 * KIB
 _BUFFERS_A_CALL = 512
 _TLS_AT_ONCE = 64 * KIB
 _TLS_HANDSHAKE = 0x16
@@ -38,7 +39,7 @@ class Wire:
         self._awaits_request = awaits_request
         self._stopping = False
         self._limits = limits
-        self._buffer = bytearray(64 * KIB)
+        self._buffer = bytearray(_READ_AHEAD)
         self._start = 0
         self._end = 0
         self._pdu_max = limits.associate_pdu_max
@@ -183,7 +184,7 @@ class Wire:
         now = time.monotonic()
         while self._end - self._start < wanted:
             before = now
-            got = self._receive()
+            got = self._receive(wanted)
             now = time.monotonic()
             self.waited_seconds += now - before
             if got and idle_until is not None and self._end - self._start == got:
@@ -197,16 +198,18 @@ class Wire:
             self._buffer[:have] = self._buffer[self._start : self._end]
             self._start, self._end = 0, have
             return
-        size = max(len(self._buffer), wanted + HEADER, min(2 * len(self._buffer), self._pdu_max + 64 * KIB))
+        size = max(wanted + _SLACK, min(2 * len(self._buffer), self._pdu_max + 64 * KIB))
         fresh = bytearray(size)
         fresh[:have] = memoryview(self._buffer)[self._start : self._end]
         self._buffer, self._start, self._end = fresh, 0, have
 
-    def _receive(self) -> int:
+    def _receive(self, wanted: int) -> int:
+        # Of a large PDU nothing but the next one's header: the rest would have to be moved to the front.
+        end = max(self._start + wanted + HEADER, _READ_AHEAD)
         try:
             if self._is_tls:
                 self.socket.settimeout(self._limits.pdu_header_timeout_seconds)
-            with memoryview(self._buffer) as view, view[self._end :] as room:
+            with memoryview(self._buffer) as view, view[self._end : end] as room:
                 got = self.socket.recv_into(room)
             # Not permanent: without it a sender with Nagle on waits for our delayed acknowledgement.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
