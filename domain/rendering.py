@@ -17,8 +17,8 @@ PIPELINE = 3
 """Goes up when the same object and request are shown otherwise than before: what was kept is not fresh any more."""
 
 _PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
-_RENDERED_STATES = frozenset((f"{_PRESENTATION_STATES}1", f"{_PRESENTATION_STATES}2"))
-"""Grayscale and Color Softcopy Presentation State Storage."""
+_RENDERED_STATES = frozenset(f"{_PRESENTATION_STATES}{number}" for number in (1, 2, 3))
+"""Grayscale, Color and Pseudo-Color Softcopy Presentation State Storage."""
 
 QUALITY = 90
 """The quality of what can lose some, where none is asked for."""

@@ -12,7 +12,7 @@ from adapters.rendering.attributes import Attributes
 from adapters.rendering.lookup import palette
 from domain.rendering import ColourSpace
 
-_PROFILE, _OPTICAL_PATHS = 0x00282000, 0x00480105
+_PROFILE, _OPTICAL_PATHS, _DESCRIPTOR = 0x00282000, 0x00480105, 0x00281101
 _LEVELS = (6, 7, 6)
 _ROMM_RGB: dict[str, Any] = {
     "whitepoint": (0.3457, 0.3585, 1.0),
@@ -36,6 +36,17 @@ def coloured(samples: Array, whole: Attributes, image: Image) -> Array:
     if samples.dtype == np.uint8:
         return samples
     return (samples >> max(0, image.bits_stored - 8)).clip(0, 255).astype(np.uint8)
+
+
+def has_palette(attributes: Attributes) -> bool:
+    """Whether gray levels are given colours."""
+    return _DESCRIPTOR in attributes
+
+
+def pseudo_coloured(levels: Array, state: Attributes) -> Array:
+    """RGB of gray levels by the palette of a presentation state, whose first entry is for black (PS3.4 N.2.2)."""
+    tables = palette(state, signed=False)
+    return np.stack([one.of(one.first + levels * ((len(one.entries) - 1) / 255)) for one in tables], axis=-1)
 
 
 def in_colour_space(pixels: Array, whole: Attributes, wanted: ColourSpace, *, can_embed: bool) -> tuple[Array, bytes]:

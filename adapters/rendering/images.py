@@ -13,7 +13,7 @@ from adapters.codecs.object import StoredObject
 from adapters.codecs.unfit import Absent, Unacceptable, Unfit
 from adapters.rendering.annotations import annotated
 from adapters.rendering.attributes import Attributes
-from adapters.rendering.colour import coloured, in_colour_space
+from adapters.rendering.colour import coloured, has_palette, in_colour_space, pseudo_coloured
 from adapters.rendering.geometry import fitting, pixel_height
 from adapters.rendering.grayscale import Grayscale
 from adapters.rendering.overlays import overlaid, shuttered
@@ -93,6 +93,8 @@ class Picture:
                 pixels = grayscale.shown(samples, number, asked.window)
             else:
                 pixels = coloured(samples, own, image)
+        if presentation and pixels.ndim == 2 and has_palette(presentation.state):
+            pixels = pseudo_coloured(pixels, presentation.state)
         shutters = presentation.state if presentation else own
         pixels = overlaid(shuttered(pixels, shutters, number), samples, own, image, number, presentation)
         if presentation is None:

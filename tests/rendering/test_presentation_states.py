@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import ColorSoftcopyPresentationStateStorage, PseudoColorSoftcopyPresentationStateStorage
 
 from adapters.codecs.transcoder import Transcoder
 from domain.errors import NotThere, Refused
@@ -51,6 +52,12 @@ def _gray(**how: Any) -> Dataset:
     return image
 
 
+def _alone(image: Dataset) -> Pixels:
+    """What Little CMS makes of the image by its own profile."""
+    srgb = imagecodecs.cms_profile("srgb")
+    return np.asarray(imagecodecs.cms_transform(stored_values(image), image.ICCProfile, srgb, colorspace="rgb"))
+
+
 def _linear(x: Any, center: float, width: float) -> Any:
     return np.rint(np.clip((x - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255)
 
@@ -80,6 +87,32 @@ def test_C7_10_modality_VOI_and_presentation_LUTs_of_the_state(show: Show) -> No
     assert (
         np.abs(show(image, state).astype(int) - (255 - np.array(entries)[stored_values(image)] * 255 / 4095)).max() <= 1
     )
+
+
+def test_C7_10_pseudo_colours_and_the_profile_of_the_state(show: Show) -> None:
+    """N.2.2: all that the VOI gives goes through all of the palette; the state's ICC profile before the image's."""
+    image = _gray()
+    state = state_of(
+        image,
+        SOPClassUID=PseudoColorSoftcopyPresentationStateStorage,
+        SoftcopyVOILUTSequence=Items([of(WindowCenter="2048", WindowWidth="4096")]),
+    )
+    del state.PresentationLUTShape
+    for number, colour in enumerate(("Red", "Green", "Blue")):
+        entries = np.arange(512) * 128 if number else 65535 - np.arange(512) * 128
+        setattr(state, f"{colour}PaletteColorLookupTableDescriptor", [512, 0, 16])
+        setattr(state, f"{colour}PaletteColorLookupTableData", entries.astype("<u2").tobytes())
+    levels = np.rint(stored_values(image) / 4095 * 255)
+    entry = np.rint(levels * 511 / 255).astype(int)
+    expected = np.stack([(65535 - entry * 128) >> 8, *2 * [entry * 128 >> 8]], axis=-1)
+    assert np.array_equal(show(image, state), expected)
+    colours = made(8, 8, samples=3, photometric="RGB")
+    state = state_of(colours, SOPClassUID=ColorSoftcopyPresentationStateStorage)
+    state.ICCProfile = imagecodecs.cms_profile("adobergb")
+    own = colours.copy()
+    own.ICCProfile = imagecodecs.cms_profile("adobergb")
+    assert np.array_equal(show(colours, state), _alone(own))
+    assert not np.array_equal(show(colours, state), stored_values(colours))
 
 
 def test_C7_10_frames_that_are_named_have_their_own(show: Show) -> None:
