@@ -32,6 +32,12 @@ def deflate_bomb() -> bytes:
     return data_set + bomb.flush()
 
 
+def many_elements(count: int) -> bytes:
+    """A data set with so many empty private elements."""
+    tags = ((0x0029 + 2 * (number // 60_000), 0x1000 + number % 60_000) for number in range(count))
+    return minimal() + b"".join(struct.pack("<HH2sH", *tag, b"LO", 0) for tag in tags)
+
+
 BROKEN = [
     pytest.param(b"", CANNOT_UNDERSTAND, id="empty"),
     pytest.param(b"noise that is no data set at all", CANNOT_UNDERSTAND, id="noise"),
@@ -39,7 +45,17 @@ BROKEN = [
     pytest.param(WHOLE[:40], CANNOT_UNDERSTAND, id="B07-cut-early"),
     pytest.param(WHOLE + b"\x10\x00\x10\x00PN\xff\xff", CANNOT_UNDERSTAND, id="B09-length-past-the-end"),
     pytest.param(minimal() + struct.pack("<HH2sHI", 0x0029, 0x1010, b"OB", 0, 2**32 - 2), CANNOT_UNDERSTAND, id="B09"),
+    pytest.param(minimal() + struct.pack("<HH2sH", 0x0029, 0x1010, b"LO", 3) + b"abc", CANNOT_UNDERSTAND, id="B09-odd"),
+    pytest.param(
+        minimal()
+        + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 2**32 - 1)
+        + struct.pack("<HHI", 0xFFFE, 0xE000, 0),
+        CANNOT_UNDERSTAND,
+        id="B08-encapsulated-without-delimiter",
+    ),
+    pytest.param(many_elements(110_000), CANNOT_UNDERSTAND, id="B11-elements"),
     pytest.param(nested(65), CANNOT_UNDERSTAND, id="B10-65-deep"),
+    pytest.param(nested(200), CANNOT_UNDERSTAND, id="B10-200-deep"),
     pytest.param(nested(20_000), CANNOT_UNDERSTAND, id="B10-20000-deep"),
     pytest.param(WHOLE + bytes(3 * 512 * 1024), RESOURCES, id="B20-too-large"),
 ]
