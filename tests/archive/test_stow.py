@@ -331,6 +331,22 @@ def test_B21_the_same_again_and_another_under_its_name(archive: Archive) -> None
     assert (shown.count("InstanceStored"), shown.count("DuplicateIgnored")) == (1, 1)
     moved = store(archive.dicomweb_port, file("191", study=f"{ROOT}.2"))
     assert (moved.status, moved.failed) == (409, {uids("191")[0]: MISMATCH})
+    theirs = data_set("191").replace(text(PATIENT), text(PATIENT) + element(0x00100020, "LO", text("OTHER")), 1)
+    other_patient = store(archive.dicomweb_port, part10(theirs, *uids("191")))
+    assert (other_patient.status, other_patient.failed) == (409, {uids("191")[0]: MISMATCH})
+
+
+def test_B21e_file_meta_information_in_a_data_set_is_not_believed(archive: Archive) -> None:
+    """F.2.2, 10.4.1.1.2: kept as it came, told by no metadata; the syntax is that of the file's header."""
+    data = data_set("195")
+    inside = data.replace(text(PATIENT), text(PATIENT) + element(0x00020010, "UI", b"1.2.840.10008.1.2.2\0"))
+    answer = store(archive.dicomweb_port, part10(inside, *uids("195")))
+    assert (answer.status, answer.stored) == (200, uids("195"))
+    assert kept(archive, inside).endswith(inside)
+    (told,) = found(archive, f"/studies/{STUDY}/series/{STUDY}.1/instances/{uids('195')[0]}/metadata")
+    assert not [tag for tag in told if tag.startswith("0002")]
+    (listed,) = found(archive, f"/instances?SOPInstanceUID={uids('195')[0]}")
+    assert listed["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
 
 
 def test_an_instance_of_another_study_than_the_URL_names_fails(archive: Archive) -> None:

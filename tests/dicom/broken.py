@@ -53,6 +53,7 @@ BROKEN = [
         CANNOT_UNDERSTAND,
         id="B08-encapsulated-without-delimiter",
     ),
+    pytest.param(WHOLE + element(0x7FE00010, "OW", bytes(2)), CANNOT_UNDERSTAND, id="B21e-an-element-twice"),
     pytest.param(many_elements(110_000), CANNOT_UNDERSTAND, id="B11-elements"),
     pytest.param(nested(65), CANNOT_UNDERSTAND, id="B10-65-deep"),
     pytest.param(nested(200), CANNOT_UNDERSTAND, id="B10-200-deep"),
