@@ -119,6 +119,8 @@ class Composition:
         if pixels and pixels[0].media_type in TRANSFORMED:
             native = Native(self._folder)
             for one in pixels:
+                if not one.length:
+                    raise refused("a picture has no bytes")
                 native.add(self._unpack, self._file.fileno(), Span(one.offset, one.length), one.media_type, complete)
             native.describe(complete)
         elif pixels and is_compressed(pixels[0].media_type):

@@ -17,7 +17,7 @@ from domain.transcoding import HTJ2K_LOSSLESS_RPCL, LOSSY, RLE
 
 _STANDARD = "1.2.840.10008.1.2.4."
 _HEAD = 256 * 1024
-_MP4, _HEVC, _JXL = "video/mp4", "video/h265", "image/jxl"
+_MP4, _HEVC, _JXL, _JPX = "video/mp4", "video/h265", "image/jxl", "image/jpx"
 _LOSSY = LOSSY | STREAMS | {_STANDARD + end for end in ("93", "111", "112")}
 _WIDER = {"50": "51", "70": "57", "80": "81", "90": "91", "92": "93", "201": "203"}
 """Which syntax also holds what was found to be in another: that with loss what has lost nothing."""
@@ -93,8 +93,8 @@ def _image(media_type: str, read: Read, size: int) -> tuple[str, int, int, dict[
         head = read(offset, _HEAD)
     found = picture(head)
     if head[:2] == b"\xff\x4f":
-        reversible, transformed = _wavelet(head)
-        ends = {"image/jphc": ("201", "203"), "image/jpx": ("92", "93")}.get(media_type, ("90", "91"))
+        reversible, transformed, is_high_throughput = _wavelet(head)
+        ends = ("201", "203") if is_high_throughput else ("92", "93") if media_type == _JPX else ("90", "91")
         syntax = ends[0] if reversible else ends[1]
         colours = ("YBR_RCT" if reversible else "YBR_ICT") if transformed else "RGB"
     else:
@@ -170,13 +170,17 @@ def _jpeg(head: bytes) -> tuple[str, str]:
     return syntax, "YBR_FULL" if frame[7:8] == b"\x11" else "YBR_FULL_422"
 
 
-def _wavelet(head: bytes) -> tuple[bool, bool]:
-    """Whether a JPEG 2000 codestream is reversible and its components are transformed (T.800 A.6.1)."""
-    at = 2
+def _wavelet(head: bytes) -> tuple[bool, bool, bool]:
+    """Whether a JPEG 2000 codestream is reversible, its components are transformed, and it is of high throughput.
+
+    (T.800 A.6.1; T.814 A.2: then it has a marker for its capabilities.)
+    """
+    at, is_high_throughput = 2, False
     while at + 4 <= len(head):
         marker, length = struct.unpack_from(">HH", head, at)
         if marker == 0xFF52:
-            return head[at + 13] == 1, head[at + 8] == 1
+            return head[at + 13] == 1, head[at + 8] == 1, is_high_throughput
+        is_high_throughput |= marker == 0xFF50
         if marker == 0xFF90:
             break
         at += 2 + length

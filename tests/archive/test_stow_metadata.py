@@ -391,6 +391,7 @@ def test_C7_12_pictures_are_frames_and_their_metadata_may_say_what_grays_mean(ar
 @pytest.mark.parametrize(
     ("said", "parts"),
     [
+        pytest.param({}, (b"",), id="empty"),
         pytest.param({}, (b"\x89PNG",), id="no-header"),
         pytest.param({}, ("gray", "16-bits"), id="not-alike"),
         pytest.param({}, ("colour", b"GIF89a"), id="second-damaged"),
@@ -442,6 +443,35 @@ def test_C7_12_every_media_type_of_compressed_bulk_data_is_stored(
     assert list(generate_frames(stored.PixelData, number_of_frames=1)) == [octets]
     if "jxl" in media_type:
         assert store(archive, metadata, ("image/jxl", "p", octets)).status == 400
+
+
+def test_C7_12_what_is_retrieved_as_frames_is_stored_again(archive: Archive) -> None:
+    """Table 8.7.3-5, both ways; T.814 A.2: high throughput is not what image/jp2 says."""
+    image, metadata, bulks = parted(samples.SAMPLES / "CT_small.dcm")
+    assert store(archive, metadata, *bulks).stored == [image.SOPInstanceUID]
+    names = (image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID)
+    path = "/studies/{}/series/{}/instances/{}/frames/1".format(*names)
+    for media_type in ("image/jpeg", "image/jls", "image/jp2", "image/jphc", "image/dicom-rle"):
+        status, headers, frame = get(archive, path, media_type)
+        assert status == 200
+        uid = generate_uid()
+        described = {f"{image[keyword].tag:08X}": image[keyword].to_json_dict(None, 0) for keyword in DERIVED}
+        model = _model(uid, **described, **{"7FE00010": {"vr": "OW", "BulkDataURI": "p"}})
+        again = (JSON, "", json.dumps([model]).encode())
+        assert store(archive, again, (media_type, "p", frame)).stored == [uid], media_type
+        stored = kept(archive, uid)
+        assert headers["Content-Type"] == f"{media_type}; transfer-syntax={stored.file_meta.TransferSyntaxUID}"
+        assert np.array_equal(get_pixels(archive, uid), image.pixel_array)
+        other = {"image/jp2": "image/jphc", "image/jphc": "image/jp2"}.get(media_type)
+        if other:
+            assert store(archive, again, (other, "p", frame)).status == 415
+
+
+def get_pixels(archive: Archive, uid: str) -> Any:
+    """The pixels of a CT image, decoded by the archive."""
+    status, _, data = get(archive, f"/studies/1.2.3.5/series/1.2.3.5.0/instances/{uid}/frames/1", OCTETS)
+    assert status == 200
+    return np.frombuffer(data, "<i2").reshape(128, 128)
 
 
 def _mpeg2(structures: list[int], columns: int = 720, rows: int = 576) -> bytes:
