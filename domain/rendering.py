@@ -20,6 +20,9 @@ _PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
 _RENDERED_STATES = frozenset(f"{_PRESENTATION_STATES}{number}" for number in (1, 2, 3))
 """Grayscale, Color and Pseudo-Color Softcopy Presentation State Storage."""
 
+PATIENT, TECHNIQUE = ANNOTATIONS = ("patient", "technique")
+"""What can be written over an image (PS3.18 8.3.5.1.1)."""
+
 QUALITY = 90
 """The quality of what can lose some, where none is asked for."""
 
@@ -91,6 +94,7 @@ class Rendering:
     size: tuple[int, int] | None = None
     quality: int = QUALITY
     colour_space: ColourSpace = ColourSpace.DEFAULT
+    annotations: tuple[str, ...] = ()
 
 
 def is_presentation_state(sop_class_uid: str) -> bool:

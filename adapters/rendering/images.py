@@ -16,6 +16,7 @@ from adapters.rendering.attributes import Attributes
 from adapters.rendering.colour import coloured, has_palette, in_colour_space, pseudo_coloured
 from adapters.rendering.geometry import fitting, pixel_height
 from adapters.rendering.grayscale import Grayscale
+from adapters.rendering.lettering import annotated_by
 from adapters.rendering.overlays import overlaid, shuttered
 from adapters.rendering.pictures import EMBEDDING, encoded, moving
 from adapters.rendering.presentation import Presentation
@@ -55,7 +56,7 @@ class Picture:
             return media_type, self._moving(asked, notes, more_time), list(dict.fromkeys(notes))
         if several:
             notes.append("Only the first frame is shown: the others are at frames/n/rendered, all are in image/gif")
-        pixels = self._pixels(self._number(asked.frame), asked, notes)
+        pixels = self._annotated(self._number(asked.frame), asked, notes)
         embeds = media_type in EMBEDDING
         pixels, profile = in_colour_space(pixels, self._colours, asked.colour_space, can_embed=embeds)
         return media_type, encoded(pixels, media_type, asked.quality, profile), notes
@@ -64,7 +65,7 @@ class Picture:
         frames = []
         for number in self._some_frames(asked, notes):
             more_time()
-            pixels = self._pixels(number, asked, notes)
+            pixels = self._annotated(number, asked, notes)
             frames.append(in_colour_space(pixels, self._colours, asked.colour_space, can_embed=False)[0])
         return moving(np.stack(frames), self._hundredths())
 
@@ -79,6 +80,11 @@ class Picture:
             return frame - 1
         representative = self._whole.number(_REPRESENTATIVE) or 0
         return representative - 1 if 1 <= representative <= self._image.frames else self._image.frames // 2
+
+    def _annotated(self, number: int, asked: Rendering, notes: list[str]) -> Array:
+        """A frame with what is written over it when all else is done (PS3.18 8.3.5.1.1)."""
+        frame = f"frame {number + 1} of {self._image.frames}" if self._image.frames > 1 else ""
+        return annotated_by(self._pixels(number, asked, notes), self._whole, asked.annotations, frame)
 
     def _pixels(self, number: int, asked: Rendering, notes: list[str]) -> Array:
         image, own, presentation = self._image, self._whole, self._presentation
@@ -101,7 +107,7 @@ class Picture:
             return self._fitted(whole(pixels).cropped(asked.region), asked.size, notes).pixels
         view = displayed(pixels, presentation, number, self._limits).cropped(asked.region)
         view = fitted(view, presentation, number, asked.size, self._limits)
-        return annotated(view, presentation, number, notes)
+        return annotated(view, presentation, number)
 
     def _fitted(self, view: View, size: tuple[int, int] | None, notes: list[str]) -> View:
         shape = (view.pixels.shape[0], view.pixels.shape[1])

@@ -29,4 +29,5 @@ def rendering_of(message: Mapping[str, Any]) -> Rendering:
         size=(size[0], size[1]) if size else None,
         quality=message["quality"],
         colour_space=ColourSpace(message["colour_space"]),
+        annotations=tuple(message["annotations"]),
     )

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from adapters.codecs.unfit import Unfit
 from adapters.rendering.attributes import Attributes
+from adapters.rendering.readable import readable
 from domain.identifiers import uid_fault
 from domain.limits import Limits
 from domain.rendering import HTML, PLAIN, XML
@@ -76,13 +77,13 @@ def report(whole: Attributes, media_type: str, limits: Limits) -> Iterator[bytes
 
 def _header(whole: Attributes) -> Iterator[tuple[str, str]]:
     for name, tag, vr in _HEADER:
-        if value := _readable(whole.unicode(tag, name=vr == "PN"), vr):
+        if value := readable(whole.unicode(tag, name=vr == "PN"), vr):
             yield name, value
     for observer in whole.items(_OBSERVERS):
         parts = (
-            _readable(observer.unicode(_OBSERVER, name=True), "PN"),
+            readable(observer.unicode(_OBSERVER, name=True), "PN"),
             observer.unicode(_OBSERVER_ORGANIZATION),
-            _readable(observer.text(_VERIFIED), "DT"),
+            readable(observer.text(_VERIFIED), "DT"),
         )
         yield "Verified by", ", ".join(filter(None, parts))
 
@@ -108,7 +109,7 @@ def _limited(lines: Iterator[_Line], maximum: int) -> Iterator[_Line]:
 def _value(item: Attributes, kind: str) -> str:
     if kind in _TEXTS:
         vr = {"DATETIME": "DT", "DATE": "DA", "TIME": "TM", "PNAME": "PN"}.get(kind, "UT")
-        return _readable(item.unicode(_TEXTS[kind], name=kind == "PNAME"), vr).strip()
+        return readable(item.unicode(_TEXTS[kind], name=kind == "PNAME"), vr).strip()
     if kind == "CODE":
         return _code(item.item(0x0040A168))
     if kind == "NUM":
@@ -147,21 +148,6 @@ def _code(code: Attributes | None) -> str:
     if code is None:
         return ""
     return code.unicode(_MEANING) or code.unicode(0x00080100)
-
-
-def _readable(value: str, vr: str) -> str:
-    """A value as people write it."""
-    if vr == "PN":
-        alphabetic = value.split("=")[0] or value.replace("=", " ")
-        family, *given = [part.strip() for part in alphabetic.split("^")]
-        return ", ".join(filter(None, (family, " ".join(filter(None, given)))))
-    if vr == "DA" and len(value) == 8 and value.isdigit():
-        return f"{value[:4]}-{value[4:6]}-{value[6:]}"
-    if vr == "TM" and len(value) >= 4 and value[:4].isdigit():
-        return ":".join(filter(None, (value[:2], value[2:4], value[4:6])))
-    if vr == "DT" and len(value) >= 12 and value[:12].isdigit():
-        return f"{_readable(value[:8], 'DA')} {_readable(value[8:14], 'TM')}"
-    return value
 
 
 def _html(title: str, header: list[tuple[str, str]], lines: Iterator[_Line]) -> Iterator[str]:

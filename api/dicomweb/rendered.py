@@ -69,7 +69,7 @@ def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
     frames = asked_frames(rooms, request) or [ALL_FRAMES]
     wanted = negotiated(request)
     query_string = request.scope["query_string"]
-    asked, annotations = rendering_parameters(query_string, media_types_of(wanted), rooms.limits)
+    asked = rendering_parameters(query_string, media_types_of(wanted), rooms.limits)
     named = found(rooms, *uids)
     parts: list[Part] = []
     shown: list[Wanted] = []
@@ -92,7 +92,7 @@ def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
         return unchanged(tag)
     if len(frames) > 1:
         parts = _with_last_frame(rooms, parts, named[0], asked, frames)
-    return answer(request, parts, wanted, tag, notes_of(annotations))
+    return answer(request, parts, wanted, tag)
 
 
 def _presented(rooms: Rooms, request: Request, state: Wanted, asked: Rendering) -> list[Presented]:
@@ -133,13 +133,6 @@ def _with_last_frame(
     shown = show(rooms, wanted, replace(asked, frame=frames[last]))
     parts[last] = Part(parts[last].location, lambda: shown)
     return parts
-
-
-def notes_of(annotations: Sequence[str]) -> list[str]:
-    """What is said of annotations: none is burned in (8.3.5.1.1)."""
-    if not annotations:
-        return []
-    return [f"The following annotation values are not supported: {' '.join(annotations)}"]
 
 
 def _thumbnail(rooms: Rooms, request: Request, *uids: str) -> Response:

@@ -12,9 +12,8 @@ from urllib.parse import parse_qsl
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType
 from domain.errors import InvalidInput
 from domain.limits import Limits
-from domain.rendering import QUALITY, ColourSpace, Region, Rendering, Shape, Window
+from domain.rendering import ANNOTATIONS, QUALITY, ColourSpace, Region, Rendering, Shape, Window
 
-ANNOTATIONS = ("patient", "technique")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,2})?\Z")
 _SHAPES = {shape.value.lower().replace("_", "-"): shape for shape in Shape}
 _Value = TypeVar("_Value")
@@ -56,10 +55,8 @@ class Reading:
             raise InvalidInput(self.faults)
 
 
-def rendering_parameters(
-    query_string: bytes, media_types: tuple[str, ...], limits: Limits
-) -> tuple[Rendering, tuple[str, ...]]:
-    """What is asked for of all frames, and which annotations (8.3.5.1). Raises :class:`InvalidInput`."""
+def rendering_parameters(query_string: bytes, media_types: tuple[str, ...], limits: Limits) -> Rendering:
+    """What is asked for of all frames (8.3.5.1). Raises :class:`InvalidInput`."""
     reading = Reading(limits)
     found = reading.pairs(query_string, ("window", "viewport", "quality", "iccprofile", "annotation"))
     viewport = reading.value(found, "viewport", lambda text: viewport_of(text, limits))
@@ -70,10 +67,10 @@ def rendering_parameters(
         size=viewport[0] if viewport else None,
         quality=reading.value(found, "quality", quality_of) or QUALITY,
         colour_space=reading.value(found, "iccprofile", colour_space_of) or ColourSpace.DEFAULT,
+        annotations=reading.value(found, "annotation", annotations_of) or (),
     )
-    annotations = reading.value(found, "annotation", annotations_of) or ()
     reading.finish()
-    return asked, annotations
+    return asked
 
 
 def thumbnail_parameters(query_string: bytes, media_types: tuple[str, ...], limits: Limits) -> Rendering:

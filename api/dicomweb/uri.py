@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.dicomweb.acceptable import DICOM
 from api.dicomweb.outgoing import Outgoing
-from api.dicomweb.rendered import check_charset, notes_of, part
+from api.dicomweb.rendered import check_charset, part
 from api.dicomweb.rooms import Authorise, Rooms, allowed
 from api.dicomweb.showing import answer, etag, is_known, unchanged
 from api.dicomweb.targets import found, url_of
@@ -93,7 +93,7 @@ def _object(request: Request, outgoing: Outgoing) -> Response:
 
 
 def _shown(rooms: Rooms, request: Request, wanted: Wanted, rendering: Rendering, asked: UriRequest) -> Response:
-    notes = notes_of(asked.annotations)
+    notes: list[str] = []
     one = Presented(wanted, rendering.frame)
     if asked.presentation:
         one = _presented(rooms, wanted, asked.uids[0], *asked.presentation)

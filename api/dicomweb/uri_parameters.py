@@ -57,7 +57,6 @@ class UriRequest:
     rendering: Rendering | None
     may_be_object: bool
     transfer_syntax: str
-    annotations: tuple[str, ...] = ()
     anonymize: bool = False
     charset: str = ""
     presentation: tuple[str, str] | None = None
@@ -82,15 +81,12 @@ def uri_request(query_string: bytes, accept: list[str], limits: Limits) -> UriRe
     _check_together(reading, found, only_object=only_object)
     syntax = reading.value(found, "transferSyntax", _transfer_syntax) or WEB_DEFAULT
     anonymize = reading.value(found, "anonymize", _anonymize) or False
-    notes = reading.value(found, "annotation", annotations_of) or ()
-    notes += reading.value(found, "imageAnnotation", annotations_of) or ()
     reading.finish()
     return UriRequest(
         (found["studyUID"], found["seriesUID"], found["objectUID"]),
         None if names[0] == DICOM else rendering,
         _ANY in names or DICOM in names,
         syntax,
-        tuple(dict.fromkeys(notes)),
         anonymize,
         found.get("charset", ""),
         (found["presentationSeriesUID"], found["presentationUID"]) if "presentationUID" in found else None,
@@ -113,6 +109,13 @@ def _rendering(reading: Reading, found: Mapping[str, str], names: tuple[str, ...
         region=reading.value(found, "region", _region),
         size=size,
         quality=reading.value(found, "imageQuality", quality_of) or QUALITY,
+        annotations=tuple(
+            dict.fromkeys(
+                one
+                for name in ("annotation", "imageAnnotation")
+                for one in reading.value(found, name, annotations_of) or ()
+            )
+        ),
     )
 
 

@@ -316,10 +316,18 @@ def test_C7_14_what_is_known_is_not_sent_again(archive: Archive) -> None:
         assert get(archive, path, PNG, If_None_Match=tag)[0] == 200
 
 
-def test_8_3_5_1_1_annotations_are_refused_in_the_standards_words(archive: Archive) -> None:
-    status, headers, _ = get(archive, f"{path_of('1.1.1')}/rendered?annotation=patient,technique")
-    assert status == 200
-    assert "The following annotation values are not supported: patient technique" in headers["Warning"]
+def test_C7_10_annotations_are_burned_in(archive: Archive) -> None:
+    """8.3.5.1.1: after all else; Table 10.4.1-5: an origin server must. Without the parameter there is none."""
+    bare = _png(archive, "5.1.1", "?viewport=500,500")
+    patient = _png(archive, "5.1.1", "?viewport=500,500&annotation=patient")
+    both = _png(archive, "5.1.1", "?viewport=500,500&annotation=technique,patient")
+    changed = np.argwhere(patient != bare)
+    assert len(changed) > 0
+    assert changed.max(axis=0)[0] < 40
+    assert np.array_equal(patient[:100], both[:100])
+    assert np.count_nonzero(both[200:] != bare[200:]) > 0
+    thumbnails = [_png(archive, "5.1.1", query, "thumbnail") for query in ("", "?annotation=patient")]
+    assert np.array_equal(*thumbnails), "10.4.1.1.4: no patient is named in a thumbnail"
 
 
 def test_C7_10_B50_a_report_is_readable_and_does_nothing(archive: Archive) -> None:

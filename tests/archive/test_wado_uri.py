@@ -185,9 +185,6 @@ def test_C7_13_what_is_not_there_or_not_done(archive: Archive) -> None:
     status, _, body = _ask(archive, "1.1.1", anonymize="yes")
     assert status == 406
     assert b"anonymize" in body
-    status, headers, _ = _ask(archive, "1.1.1", annotation="patient")
-    assert status == 200
-    assert "annotation values" in headers["Warning"]
     assert _ask(archive, "1.1.1", unknown="x")[0] == 200
 
 
@@ -211,6 +208,15 @@ def test_C7_13_a_presentation_state_that_does_not_fit_is_400(
     status, _, body = _ask(archive, number, **{**state, **asked})
     assert status == 400, body
     assert json.loads(body)["faults"][0].partition(":")[0] == fault
+
+
+def test_C7_13_annotations_by_either_name(archive: Archive) -> None:
+    """9.5.1.2.2; ``annotation`` in editions before 2019."""
+    bare, *named = (
+        _png(archive, "5.1.1", **asked) for asked in ({}, {"annotation": "patient"}, {"imageAnnotation": "patient"})
+    )
+    assert np.array_equal(*named)
+    assert not np.array_equal(bare, named[0])
 
 
 def test_C7_13_an_image_is_shown_by_a_presentation_state(archive: Archive) -> None:

@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import ColorSoftcopyPresentationStateStorage, PseudoColorSoftcopyPresentationStateStorage
 
 from adapters.codecs.transcoder import Transcoder
+from adapters.rendering.glyphs import glyph
 from domain.errors import NotThere, Refused
 from domain.rendering import PNG, Region, Rendering
 from tests.codecs.pictures import made, opened, saved, transcoded
@@ -27,13 +28,12 @@ Show = Callable[..., Pixels]
 
 @pytest.fixture
 def show(transcoder: Transcoder, tmp_path: Path) -> Show:
-    """The pixels of an image that is shown by a state; ``notes`` gathers what is said of them."""
+    """The pixels of an image that is shown by a state."""
 
-    def rendered(image: Dataset, state: Dataset | Path, notes: list[str] | None = None, **asked: Any) -> Pixels:
+    def rendered(image: Dataset, state: Dataset | Path, **asked: Any) -> Pixels:
         path = state if isinstance(state, Path) else saved(state, tmp_path / "state.dcm")
         with opened(saved(image, tmp_path / "image.dcm")) as stored, opened(path) as by:
             answer = transcoder.shown(stored, Rendering((PNG,), **asked), by)
-        (notes if notes is not None else []).extend(answer.notes)
         try:
             return np.asarray(imagecodecs.png_decode(os.pread(answer.descriptor, answer.length, 0)))
         finally:
@@ -277,13 +277,74 @@ def test_C7_10_round_graphics(show: Show, kind: str, points: list[tuple[float, f
     assert np.array_equal(got[far == 0], within(x, y)[far == 0])
 
 
-def test_C7_10_texts_are_said_not_to_be_drawn_and_endless_graphics_are_refused(show: Show) -> None:
-    """PS3.3 C.10.5; B59."""
+def _written(text: str) -> Pixels:
+    """A line of letters as they stand in the font."""
+    cells = [np.unpackbits(np.frombuffer(glyph(one), np.uint8)).reshape(13, 8)[:, :7] for one in text]
+    return np.concatenate(cells, axis=1).astype(bool)
+
+
+@pytest.mark.parametrize("text", ["R", "12,5 mm", "Опухоль", "λ = 3 µm", "1.\r\n2."])
+@pytest.mark.parametrize(("place", "left"), [("LEFT", 5), ("RIGHT", 95), ("CENTER", 50)])
+def test_C7_10_texts_stand_in_their_boxes(show: Show, text: str, place: str, left: int) -> None:
+    """PS3.3 C.10.5: at the top of the box, to one side or in its middle, with an edge that is read on any ground."""
+    image = made(8, 8, rows=60, columns=100)
+    image.PixelData = b"\x40" * 6000
+    item = of(
+        UnformattedTextValue=text,
+        BoundingBoxAnnotationUnits="PIXEL",
+        BoundingBoxTopLeftHandCorner=[5.0, 10.0],
+        BoundingBoxBottomRightHandCorner=[95.0, 50.0],
+        BoundingBoxTextHorizontalJustification=place,
+    )
+    drawn = annotation("A", TextObjectSequence=Items([item]))
+    got = show(image, state_of(image, GraphicAnnotationSequence=Items([drawn])))
+    lines = [_written(line) for line in text.split("\r\n")]
+    width = max(line.shape[1] for line in lines)
+    begin = int(left - width * {"LEFT": 0, "RIGHT": 1, "CENTER": 0.5}[place])
+    for number, line in enumerate(lines):
+        part = got[10 + 13 * number :, begin:][:13, : line.shape[1]]
+        assert np.array_equal(part == 255, line)
+    assert set(np.unique(got)) == {0, 0x40, 255}
+
+
+def test_C7_10_texts_beside_anchors_and_letters_that_no_font_has(show: Show) -> None:
+    """PS3.3 C.10.5: without a box a text is at its anchor, to which a line leads where it is to be seen."""
+    image = made(8, 8, rows=60, columns=100)
+    image.PixelData = b"\x40" * 6000
+    item = of(
+        UnformattedTextValue="漢",
+        AnchorPointAnnotationUnits="DISPLAY",
+        AnchorPoint=[0.5, 0.5],
+        AnchorPointVisibility="N",
+    )
+    state = state_of(image, GraphicAnnotationSequence=Items([annotation("A", TextObjectSequence=Items([item]))]))
+    got = show(image, state)
+    assert np.array_equal(got[23:36, 54:61] == 255, _written("\ufffd"))
+    bare = np.count_nonzero(got == 255)
+    item.AnchorPointVisibility = "Y"
+    assert np.count_nonzero(show(image, state) == 255) > bare
+    item.AnchorPoint = [float("nan"), 1e30]
+    assert np.all(show(image, state) == 0x40), "nowhere"
+    del item.AnchorPoint
+    assert np.all(show(image, state) == 0x40)
+
+
+def test_C7_10_annotations_come_last(show: Show) -> None:
+    """PS3.18 8.3.5.1.1: when all else is done."""
+    image = made(8, 8, rows=60, columns=100)
+    image.PixelData = b"\x40" * 6000
+    image.PatientName, image.SpecificCharacterSet = "Жук^Иван", "ISO_IR 192"
+    got = show(image, state_of(image, ImageRotation=90), size=(200, 300), annotations=("patient",))
+    name = _written("Жук, Иван")
+    assert np.array_equal(got[4:17, 4 : 4 + name.shape[1]] == 255, name)
+
+
+def test_C7_10_endless_graphics_and_texts_are_refused(show: Show) -> None:
+    """B59."""
     image = made(8, 8)
-    text = of(GraphicLayer="A", TextObjectSequence=Items([of(UnformattedTextValue="L")]))
-    notes: list[str] = []
-    show(image, state_of(image, GraphicAnnotationSequence=Items([text])), notes)
-    assert notes == ["The texts of the presentation state are not drawn"]
+    texts = Items([of(UnformattedTextValue="x", AnchorPoint=[1.0, 1.0]) for _ in range(1001)])
+    with pytest.raises(Refused):
+        show(image, state_of(image, GraphicAnnotationSequence=Items([of(GraphicLayer="A", TextObjectSequence=texts)])))
     many = graphic("POLYLINE", *(((at % 30), (at % 7)) for at in range(8_000)))
     with pytest.raises(Refused):
         show(image, state_of(image, GraphicAnnotationSequence=Items([annotation("A", *13 * [many])])))
