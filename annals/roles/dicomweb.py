@@ -21,7 +21,7 @@ from annals.settings import Settings
 from api import ohif, wire
 from api.dicomweb.admission import ByAddress
 from api.dicomweb.app import BASE_PATH, CrossOrigin, create_app
-from api.dicomweb.rooms import Rooms
+from api.dicomweb.rooms import Retrieval, Storing
 from api.dicomweb.router import create_router
 from api.origin import Origin
 from domain.admission import Door
@@ -57,13 +57,10 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         codecs = archive.codecs()
         retriever = Retriever(archive.catalogue, archive.log, archive.limits)
         metadata = archive.series_metadata(files)
-        rooms = Rooms(
-            Finder(archive.catalogue, archive.limits),
+        retrieval = Retrieval(
             retriever,
-            archive.receiver(files, environment),
+            Finder(archive.catalogue, archive.limits),
             files,
-            FileBeginningReader(archive.limits),
-            partial(Composition, archive.limits, codecs.unpacked),
             codecs,
             FrameLocator(archive.limits),
             Renderer(archive.catalogue, files, codecs),
@@ -73,8 +70,16 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             archive.bulk_data(files, codecs),
             archive.limits,
         )
+        storing = Storing(
+            archive.receiver(files, environment),
+            files,
+            FileBeginningReader(archive.limits),
+            partial(Composition, archive.limits, codecs.unpacked),
+            archive.limits,
+        )
+        by_address = ByAddress(WebAdmission(known, settings.admission(Door.DICOMWEB)), note)
         app = create_app(
-            create_router(rooms, ByAddress(WebAdmission(known, settings.admission(Door.DICOMWEB)), note)),
+            create_router(retrieval, storing, by_address),
             Origin(mine.public_url, mine.hosts, [ipaddress.ip_network(one) for one in mine.trusted_proxies]),
             CrossOrigin(mine.cors_origins),
             archive.limits,

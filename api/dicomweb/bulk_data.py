@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from api.dicomweb.frames import pixels_of
 from api.dicomweb.media_types import MULTIPART_RELATED, accepted
 from api.dicomweb.multipart import MultipartWriter
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
 from api.file_stream import FileStream
 from api.origin import service_root
@@ -47,7 +47,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-5, and those that BulkDataURIs name."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
     for path, what in LEVELS.items():
@@ -56,7 +56,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _one(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _one(rooms: Retrieval, request: Request, *uids: str) -> Response:
     path = request.path_params["path"]
     if not _PATH.match(path):
         raise HttpRefusal(404, "there is no such bulk data")
@@ -93,7 +93,7 @@ def _one(rooms: Rooms, request: Request, *uids: str) -> Response:
         raise
 
 
-def _opened(rooms: Rooms, opened: ExitStack, wanted: Wanted, path: str) -> PlainValue | None:
+def _opened(rooms: Retrieval, opened: ExitStack, wanted: Wanted, path: str) -> PlainValue | None:
     try:
         return opened.enter_context(rooms.bulk_data.opened(wanted, path.split("/")))
     except OSError as error:
@@ -159,7 +159,7 @@ def _framed(value: PlainValue, parts: Sequence[tuple[bytes, Range]], end: bytes)
     yield end
 
 
-def _all(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _all(rooms: Retrieval, request: Request, *uids: str) -> Response:
     """Each value as a part, with the URI that metadata gives it."""
     if not _wants_multipart(request, only=True):
         raise HttpRefusal(406, f'all bulk data is answered as {MULTIPART_RELATED}; type="{OCTETS}"')
@@ -176,7 +176,7 @@ def _all(rooms: Rooms, request: Request, *uids: str) -> Response:
     return FileStream(_each(rooms, fitting, service, writer), 206 if missing else 200, headers)
 
 
-def _each(rooms: Rooms, wanted: Sequence[Wanted], service: str, writer: MultipartWriter) -> Generator[Piece]:
+def _each(rooms: Retrieval, wanted: Sequence[Wanted], service: str, writer: MultipartWriter) -> Generator[Piece]:
     known = {one.sop_instance_uid: one for one in wanted}
     told = 0
     for lines in rooms.metadata.lines(wanted):

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from api.dicomweb.outgoing import opened, result_of
-from api.dicomweb.rooms import Rooms
+from api.dicomweb.rooms import Retrieval
 from api.pieces import FileRange, Piece
 from api.problems import HttpRefusal
 from domain.errors import Because, Refused
@@ -43,7 +43,7 @@ class FramePart:
 class FrameSource:
     """The frames of an instance, its file held open until :meth:`close`."""
 
-    def __init__(self, rooms: Rooms, wanted: Wanted) -> None:
+    def __init__(self, rooms: Retrieval, wanted: Wanted) -> None:
         """Raises 500 where the file cannot be read, NotThere where it holds no pixel data, 406 where its frames cannot
 
         be told apart, Refused where the storage is away.

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from api.dicomweb.frame_parts import WHOLE, FramePart, FrameSource
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, accepted
 from api.dicomweb.multipart import MultipartWriter
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
 from api.file_stream import FileStream
 from api.origin import service_root
@@ -43,7 +43,7 @@ Form = tuple[bool, str, str, float]
 """Whether a range of Accept asks for a single part, its media type and transfer syntax, its weight."""
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-6."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
     for path, what in LEVELS.items():
@@ -55,7 +55,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def asked_frames(rooms: Rooms, request: Request) -> list[int]:
+def asked_frames(rooms: Retrieval, request: Request) -> list[int]:
     """The frame numbers that the URL names (10.4.1.1.5): positive, each once; none where it has none.
 
     Raises InvalidInput.
@@ -74,7 +74,7 @@ def asked_frames(rooms: Rooms, request: Request) -> list[int]:
     return numbers
 
 
-def pixels_of(rooms: Rooms, request: Request, wanted: Wanted, asked: Sequence[int] = ()) -> Response:
+def pixels_of(rooms: Retrieval, request: Request, wanted: Wanted, asked: Sequence[int] = ()) -> Response:
     """The frames of an instance, all where none is named, as they are acceptable. Raises 400, 404, 406."""
     source = FrameSource(rooms, wanted)
     try:
@@ -93,13 +93,13 @@ def pixels_of(rooms: Rooms, request: Request, wanted: Wanted, asked: Sequence[in
     return FileStream(_body(writer, ((url, part) for part in parts)), headers=headers)
 
 
-def _of_one(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _of_one(rooms: Retrieval, request: Request, *uids: str) -> Response:
     frames = asked_frames(rooms, request)
     (wanted,) = found(rooms, *uids)
     return pixels_of(rooms, request, wanted, frames)
 
 
-def _of_all(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _of_all(rooms: Retrieval, request: Request, *uids: str) -> Response:
     """That of each instance that has any; what cannot be had as it is asked for is left out and told of."""
     wanted = found(rooms, *uids)
     service = service_root(request)
@@ -131,7 +131,7 @@ def _of_all(rooms: Rooms, request: Request, *uids: str) -> Response:
 
 
 def _of_each(
-    rooms: Rooms, wanted: Sequence[Wanted], forms: Sequence[Form], service: str, failures: list[Exception]
+    rooms: Retrieval, wanted: Sequence[Wanted], forms: Sequence[Form], service: str, failures: list[Exception]
 ) -> Generator[tuple[str, FramePart]]:
     for one in wanted:
         source: FrameSource | None = None

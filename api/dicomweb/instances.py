@@ -11,7 +11,7 @@ from api.dicomweb.acceptable import DICOM, ZIP, Form, acceptable
 from api.dicomweb.media_types import MULTIPART_RELATED
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.outgoing import Outgoing
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import LEVELS, add_resource, found, url_of
 from api.dicomweb.zip_archive import names_of, zipped
 from api.file_stream import FileStream
@@ -33,7 +33,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-1."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
     for path, what in LEVELS.items():
@@ -41,7 +41,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _answer(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _answer(rooms: Retrieval, request: Request, *uids: str) -> Response:
     asked = acceptable(request, one_instance=len(uids) == len(LEVELS))
     outgoing = Outgoing(rooms, found(rooms, *uids), asked.syntaxes)
     service = service_root(request)

@@ -14,7 +14,7 @@ from api.dicomweb.media_types import MULTIPART_RELATED, accepts_gzip
 from api.dicomweb.model_types import JSON, PLAIN_JSON, XML, model_type
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.native_xml import native_xml
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import LEVELS, add_resource, found
 from api.file_stream import FileStream
 from api.origin import service_root
@@ -44,7 +44,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """The resources of Table 10.4.1-2."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
     for path, what in LEVELS.items():
@@ -52,7 +52,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _answer(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _answer(rooms: Retrieval, request: Request, *uids: str) -> Response:
     media_type, _ = model_type(request, "metadata is")
     wanted = found(rooms, *uids)
     service = service_root(request)

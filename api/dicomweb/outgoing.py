@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import closing
 from dataclasses import dataclass
 
-from api.dicomweb.rooms import Rooms
+from api.dicomweb.rooms import Retrieval
 from api.pieces import FileRange, Incomplete, Piece
 from api.problems import HttpRefusal
 from domain.errors import AnnalsError, Because, Refused, Unavailable
@@ -45,7 +45,7 @@ class Sendable:
 class Outgoing:
     """The instances of an answer. The first is ready when this is made, so that it can still be refused as a whole."""
 
-    def __init__(self, rooms: Rooms, wanted: Sequence[Wanted], syntaxes: Sequence[tuple[str, float]]) -> None:
+    def __init__(self, rooms: Retrieval, wanted: Sequence[Wanted], syntaxes: Sequence[tuple[str, float]]) -> None:
         """Raises 406 where none can be had in the syntaxes asked for, 500 or 503 where none can be read."""
         self._rooms = rooms
         self._syntaxes = syntaxes
@@ -130,7 +130,7 @@ class Outgoing:
         return error
 
 
-def opened(rooms: Rooms, wanted: Wanted) -> Stored:
+def opened(rooms: Retrieval, wanted: Wanted) -> Stored:
     """The kept object, its descriptor the caller's. Raises 500 where it cannot be read, Refused while it is away."""
     content = wanted.content
     try:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from api.dicomweb.frames import asked_frames
 from api.dicomweb.media_types import MediaType, accepted
 from api.dicomweb.rendering_parameters import media_types_of, rendering_parameters, thumbnail_parameters
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.showing import Part, answer, etag, is_known, unchanged
 from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
 from api.origin import service_root
@@ -53,7 +53,7 @@ _PARAMETERS = [
 ]
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """The resources at every level."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
     for path, what in (LEVELS | {f"{INSTANCE}/frames/{{frames}}": "frames"}).items():
@@ -65,7 +65,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _rendered(rooms: Retrieval, request: Request, *uids: str) -> Response:
     frames = asked_frames(rooms, request) or [ALL_FRAMES]
     wanted = negotiated(request)
     query_string = request.scope["query_string"]
@@ -95,7 +95,7 @@ def _rendered(rooms: Rooms, request: Request, *uids: str) -> Response:
     return answer(request, parts, wanted, tag)
 
 
-def _presented(rooms: Rooms, request: Request, state: Wanted, asked: Rendering) -> list[Presented]:
+def _presented(rooms: Retrieval, request: Request, state: Wanted, asked: Rendering) -> list[Presented]:
     """What a presentation state shows. Raises 400 and 404 for what only an image can be asked for."""
     faults = [
         f"{name}: is not for a presentation state (8.3.5.1)"
@@ -109,14 +109,14 @@ def _presented(rooms: Rooms, request: Request, state: Wanted, asked: Rendering) 
     return rooms.presentation_states.presented(state)
 
 
-def part(rooms: Rooms, request: Request, one: Presented, asked: Rendering) -> Part:
+def part(rooms: Retrieval, request: Request, one: Presented, asked: Rendering) -> Part:
     """One object to be shown."""
     frame = f"/frames/{one.frame}" if one.frame > REPRESENTATIVE and one.state is None else ""
     location = f"{url_of(service_root(request), one.state or one.image)}{frame}/rendered"
     return Part(location, lambda: show(rooms, one.image, replace(asked, frame=one.frame), one.state))
 
 
-def show(rooms: Rooms, wanted: Wanted, asked: Rendering, state: Wanted | None = None) -> Shown:
+def show(rooms: Retrieval, wanted: Wanted, asked: Rendering, state: Wanted | None = None) -> Shown:
     """The object as it is asked for. What cannot be read is recorded (F14)."""
     try:
         return rooms.renderer.shown(wanted, asked, state)
@@ -126,7 +126,7 @@ def show(rooms: Rooms, wanted: Wanted, asked: Rendering, state: Wanted | None = 
 
 
 def _with_last_frame(
-    rooms: Rooms, parts: list[Part], wanted: Wanted, asked: Rendering, frames: Sequence[int]
+    rooms: Retrieval, parts: list[Part], wanted: Wanted, asked: Rendering, frames: Sequence[int]
 ) -> list[Part]:
     """The last frame is shown before the answer begins: where it is there, all are, and none is missing half-way."""
     last = frames.index(max(frames))
@@ -135,7 +135,7 @@ def _with_last_frame(
     return parts
 
 
-def _thumbnail(rooms: Rooms, request: Request, *uids: str) -> Response:
+def _thumbnail(rooms: Retrieval, request: Request, *uids: str) -> Response:
     frames = asked_frames(rooms, request)
     wanted = negotiated(request)
     asked = thumbnail_parameters(request.scope["query_string"], media_types_of(wanted), rooms.limits)
@@ -154,7 +154,7 @@ def _thumbnail(rooms: Rooms, request: Request, *uids: str) -> Response:
     return answer(request, [Part(location, lambda: shown)], wanted, tag, [_NOT_FOR_DIAGNOSIS])
 
 
-def _first_shown(rooms: Rooms, candidates: Sequence[Presented], asked: Rendering, *, keeps: bool) -> Shown:
+def _first_shown(rooms: Retrieval, candidates: Sequence[Presented], asked: Rendering, *, keeps: bool) -> Shown:
     """The first of the candidates that can be shown as a picture. ``keeps``: it stands for a series or study."""
     pictures = tuple(one for one in asked.media_types if one == "*/*" or one.startswith("image/"))
     if not pictures:

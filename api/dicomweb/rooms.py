@@ -1,4 +1,4 @@
-"""What the DICOMweb routes need: the rooms of the archive, and who may enter them."""
+"""What the DICOMweb services need of the archive, and who may enter them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ the console its session."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
-    """The rooms behind the routes, each shared with a DIMSE service."""
+class Retrieval:
+    """What the services that give objects out need (WADO-RS and the URI service), each shared with a DIMSE service."""
 
-    finder: Finder
     retriever: Retriever
-    receiver: Receiver
+    finder: Finder
     files: Files
-    file_beginnings: FileBeginnings
-    compose: Callable[[], Composition]
     codecs: Codecs
     locate_frames: FrameLocator
     renderer: Renderer
@@ -43,6 +40,17 @@ class Rooms:
     thumbnails: Thumbnails
     metadata: SeriesMetadata
     bulk_data: BulkData
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """What the service that takes objects in needs (STOW-RS)."""
+
+    receiver: Receiver
+    files: Files
+    file_beginnings: FileBeginnings
+    compose: Callable[[], Composition]
     limits: Limits
 
 

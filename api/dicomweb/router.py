@@ -9,16 +9,20 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from api.dicomweb import bulk_data, capabilities, frames, instances, metadata, rendered, search, store, uri
-from api.dicomweb.rooms import Authorise, Rooms
+from api.dicomweb.rooms import Authorise, Retrieval, Storing
 from api.origin import set_mount
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(retrieval: Retrieval, storing: Storing, authorise: Authorise) -> APIRouter:
     """All services. What a service answers as a URL begins with where this router is mounted."""
     router = APIRouter()
     services = [
-        service.create_router(rooms, authorise)
-        for service in (search, instances, metadata, bulk_data, frames, rendered, store, uri)
+        search.create_router(retrieval.finder, retrieval.limits, authorise),
+        *(
+            service.create_router(retrieval, authorise)
+            for service in (instances, metadata, bulk_data, frames, rendered, uri)
+        ),
+        store.create_router(storing, authorise),
     ]
     routes = [route for service in services for route in service.routes]
     heads = _heads(routes)

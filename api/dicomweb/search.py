@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from api.dicomweb.model_types import JSON, XML, model_type
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.native_xml import native_xml
 from api.dicomweb.results import Selection, unsupported
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, allowed
 from api.dicomweb.search_parameters import Search, search_parameters
 from api.origin import service_root
 from api.problems import HttpRefusal
@@ -22,9 +22,11 @@ from domain.attributes import Level
 from domain.device import Right
 from domain.errors import InvalidInput
 from domain.identifiers import uid_fault
+from domain.limits import Limits
 from domain.matching import Key, query
+from processes.find import Finder
 
-_UPPER = {"study": "0020000D", "series": "0020000E"}
+_UPPER = {"study_uid": "0020000D", "series_uid": "0020000E"}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The matching resources, perhaps none", "content": {JSON: {}, MULTIPART_RELATED: {}}},
     204: {"description": "Nothing matches, and the answer would be multipart"},
@@ -36,52 +38,37 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(finder: Finder, limits: Limits, authorise: Authorise) -> APIRouter:
     """The searches. What is shown beside a level's own attributes depends on what the URL names (10.6.3.3)."""
     router = APIRouter(dependencies=[allowed(authorise, Right.FIND)])
     study, series, image = Level.STUDY, Level.SERIES, Level.IMAGE
-
-    def studies(request: Request) -> Response:
-        """Search for studies."""
-        return _answer(rooms, request, study, (study,))
-
-    def all_series(request: Request) -> Response:
-        """Search for series of all studies."""
-        return _answer(rooms, request, series, (study, series))
-
-    def all_instances(request: Request) -> Response:
-        """Search for instances of all studies."""
-        return _answer(rooms, request, image, (study, series, image))
-
-    def series_of_study(request: Request, study_uid: str) -> Response:
-        """Search for series of a study."""
-        return _answer(rooms, request, series, (series,), study=study_uid)
-
-    def instances_of_study(request: Request, study_uid: str) -> Response:
-        """Search for instances of a study."""
-        return _answer(rooms, request, image, (series, image), study=study_uid)
-
-    def instances_of_series(request: Request, study_uid: str, series_uid: str) -> Response:
-        """Search for instances of a series."""
-        return _answer(rooms, request, image, (image,), study=study_uid, series=series_uid)
-
-    for path, endpoint in (
-        ("/studies", studies),
-        ("/series", all_series),
-        ("/instances", all_instances),
-        ("/studies/{study_uid}/series", series_of_study),
-        ("/studies/{study_uid}/instances", instances_of_study),
-        ("/studies/{study_uid}/series/{series_uid}/instances", instances_of_series),
+    for path, summary, *shown in (
+        ("/studies", "Search for studies", study),
+        ("/series", "Search for series of all studies", study, series),
+        ("/instances", "Search for instances of all studies", study, series, image),
+        ("/studies/{study_uid}/series", "Search for series of a study", series),
+        ("/studies/{study_uid}/instances", "Search for instances of a study", series, image),
+        ("/studies/{study_uid}/series/{series_uid}/instances", "Search for instances of a series", image),
     ):
         router.add_api_route(
             path,
-            endpoint,
+            _searching(finder, limits, shown),
             methods=["GET"],
+            summary=summary,
             response_class=Response,
             responses=_ANSWERS,
             openapi_extra={"parameters": _PARAMETERS},
         )
     return router
+
+
+def _searching(finder: Finder, limits: Limits, shown: Sequence[Level]) -> Callable[[Request], Response]:
+    """The endpoint of a search: the lowest of the levels that are shown is the one that is searched for."""
+
+    def search(request: Request) -> Response:
+        return _answer(finder, limits, request, shown)
+
+    return search
 
 
 _PARAMETERS: list[Mapping[str, Any]] = [
@@ -99,16 +86,17 @@ _PARAMETERS: list[Mapping[str, Any]] = [
 ]
 
 
-def _answer(rooms: Rooms, request: Request, level: Level, shown: tuple[Level, ...], **upper: str) -> Response:
+def _answer(finder: Finder, limits: Limits, request: Request, shown: Sequence[Level]) -> Response:
+    level = shown[-1]
     _check_charset(request)
     media_type, _ = model_type(request, "search results are")
-    search = search_parameters(request.scope["query_string"], rooms.limits)
-    keys = {**search.keys, **_upper_keys(upper, search)}
+    search = search_parameters(request.scope["query_string"], limits)
+    keys = {**search.keys, **_upper_keys(request.path_params, search)}
     service = service_root(request)
-    asked = query(Level.PATIENT, level.name, keys, rooms.limits, relational=True, combined=True)
-    found, remaining = rooms.finder.some(asked, search.offset, search.limit)
+    asked = query(Level.PATIENT, level.name, keys, limits, relational=True, combined=True)
+    found, remaining = finder.some(asked, search.offset, search.limit)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
-    if warnings := list(_warnings(search, level, remaining, rooms.limits.query_remaining_max)):
+    if warnings := list(_warnings(search, level, remaining, limits.query_remaining_max)):
         headers["Warning"] = ", ".join(f"299 {service}: {text}" for text in warnings)
     if not found and media_type == XML:
         # A multipart body has at least one part (RFC 2046 5.1.1).
@@ -123,9 +111,9 @@ def _answer(rooms: Rooms, request: Request, level: Level, shown: tuple[Level, ..
 
 def _upper_keys(upper: Mapping[str, str], search: Search) -> dict[str, Key]:
     """The URL's UIDs as keys. Raises :class:`InvalidInput`, also where the query names another one."""
-    faults = [f"{name}: {fault}" for name, uid in upper.items() if (fault := uid_fault(uid))]
+    faults = [f"{name.removesuffix('_uid')}: {fault}" for name, uid in upper.items() if (fault := uid_fault(uid))]
     faults += [
-        f"{name}: the query names another than the URL"
+        f"{name.removesuffix('_uid')}: the query names another than the URL"
         for name, uid in upper.items()
         if (key := search.keys.get(_UPPER[name])) and key.values and uid not in key.values
     ]

@@ -16,7 +16,7 @@ from api.dicomweb.acceptable import DICOM
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, media_type
 from api.dicomweb.model_types import JSON, XML, model_type
 from api.dicomweb.multipart import MultipartFault, MultipartReader
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Storing, allowed
 from api.dicomweb.store_answer import Outcome, store_answer, store_status
 from api.dicomweb.store_metadata import METADATA, MetadataParts
 from api.dicomweb.store_parts import Finishers, InstanceParts, Parts, StoreBody, StoreRequest
@@ -27,6 +27,7 @@ from domain.device import Right
 from domain.errors import InvalidInput, Refused
 from domain.event import Actor
 from domain.identifiers import uid_fault
+from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.http.store")
 _R = TypeVar("_R")
@@ -52,10 +53,10 @@ _REQUEST_BODY = {
 }
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(storing: Storing, authorise: Authorise) -> APIRouter:
     """The store transaction, into any study or into one."""
     router = APIRouter()
-    service = _StoreService(rooms)
+    service = _StoreService(storing)
     uploader = allowed(authorise, Right.UPLOAD)
 
     async def store(request: Request, by: Actor = uploader) -> Response:
@@ -83,12 +84,12 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
 class _StoreService:
     """What is shared by all store requests of a process."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
-        self._limits = rooms.limits
-        self._finishers = Finishers(rooms.limits)
+    def __init__(self, storing: Storing) -> None:
+        self._storing = storing
+        self._limits = storing.limits
+        self._finishers = Finishers(storing.limits)
         # One for each request at most: the bytes of a request are hashed and written in their order.
-        self._receiving = ThreadPoolExecutor(rooms.limits.http_requests_max, "receive")
+        self._receiving = ThreadPoolExecutor(storing.limits.http_requests_max, "receive")
 
     async def answer(self, request: Request, by: Actor, study_uid: str = "") -> Response:
         """Receive the body and answer. Whatever can be refused without it is refused before it is asked for."""
@@ -112,18 +113,18 @@ class _StoreService:
         """Raises :class:`HttpRefusal` where the storages cannot take a body of this length (NET-8)."""
         length = int(request.headers.get("content-length", 0))
         try:
-            self._rooms.files.check_space(length, is_one=sent.name == DICOM)
+            self._storing.files.check_space(length, is_one=sent.name == DICOM)
         except Refused as refusal:
             raise HttpRefusal(store_status(refusal), str(refusal)) from None
 
     def _body(self, sent: MediaType, asked: StoreRequest) -> StoreBody:
-        rooms = self._rooms
+        storing = self._storing
         alone = sent.name != MULTIPART_RELATED
-        reader = None if alone else _reader(sent, rooms)
+        reader = None if alone else _reader(sent, self._limits)
         parts: Parts = (
-            MetadataParts(rooms.receiver, rooms.compose(), self._finishers, asked, self._limits)
+            MetadataParts(storing.receiver, storing.compose(), self._finishers, asked, self._limits)
             if (sent.name if alone else sent.part_type) in METADATA
-            else InstanceParts(rooms.receiver, rooms.file_beginnings, self._finishers, asked)
+            else InstanceParts(storing.receiver, storing.file_beginnings, self._finishers, asked)
         )
         return StoreBody(parts, reader, {"content-type": sent.name}, self._limits.request_body_max)
 
@@ -145,9 +146,9 @@ class _StoreService:
         return await asyncio.get_running_loop().run_in_executor(self._receiving, work, *args)
 
 
-def _reader(sent: MediaType, rooms: Rooms) -> MultipartReader:
+def _reader(sent: MediaType, limits: Limits) -> MultipartReader:
     try:
-        return MultipartReader(sent.parameters.get("boundary", ""), rooms.limits)
+        return MultipartReader(sent.parameters.get("boundary", ""), limits)
     except MultipartFault as fault:
         raise HttpRefusal(400, str(fault)) from None
 

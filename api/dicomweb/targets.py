@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.dicomweb.rooms import Rooms
+from api.dicomweb.rooms import Retrieval
 from api.file_stream import in_stream_thread
 from api.problems import HttpRefusal
 from domain.attributes import Level
@@ -32,7 +32,7 @@ def add_resource(
     path: str,
     summary: str,
     work: Callable[..., Response],
-    rooms: Rooms,
+    rooms: Retrieval,
     answers: dict[int | str, dict[str, Any]],
     parameters: Sequence[Mapping[str, Any]] = (),
 ) -> None:
@@ -53,7 +53,7 @@ def add_resource(
     )
 
 
-def found(rooms: Rooms, *uids: str) -> list[Wanted]:
+def found(rooms: Retrieval, *uids: str) -> list[Wanted]:
     """The instances under a study, a series of it or an instance of that, in reading order.
 
     Raises InvalidInput for what is no UID, 404 where there is nothing, Refused (A701) for more than can be counted.

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from api.dicomweb.acceptable import DICOM
 from api.dicomweb.outgoing import Outgoing
 from api.dicomweb.rendered import check_charset, part
-from api.dicomweb.rooms import Authorise, Rooms, allowed
+from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.showing import answer, etag, is_known, unchanged
 from api.dicomweb.targets import found, url_of
 from api.dicomweb.uri_parameters import UriRequest, uri_request
@@ -44,7 +44,7 @@ _PARAMETERS = [
 ]
 
 
-def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
+def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
     """``/wado``, below the service and at the root, where its clients look for it."""
     router = APIRouter(dependencies=[allowed(authorise, Right.DOWNLOAD)])
 
@@ -63,7 +63,7 @@ def create_router(rooms: Rooms, authorise: Authorise) -> APIRouter:
     return router
 
 
-def _answer(rooms: Rooms, request: Request) -> Response:
+def _answer(rooms: Retrieval, request: Request) -> Response:
     asked = uri_request(request.scope["query_string"], request.headers.getlist("accept"), rooms.limits)
     check_charset([asked.charset] if asked.charset else [])
     if asked.anonymize:
@@ -92,7 +92,7 @@ def _object(request: Request, outgoing: Outgoing) -> Response:
     return FileStream((piece for each in outgoing.each() for piece in each.pieces()), headers=headers)
 
 
-def _shown(rooms: Rooms, request: Request, wanted: Wanted, rendering: Rendering, asked: UriRequest) -> Response:
+def _shown(rooms: Retrieval, request: Request, wanted: Wanted, rendering: Rendering, asked: UriRequest) -> Response:
     notes: list[str] = []
     one = Presented(wanted, rendering.frame)
     if asked.presentation:
@@ -109,7 +109,7 @@ def _shown(rooms: Rooms, request: Request, wanted: Wanted, rendering: Rendering,
     return answer(request, [part(rooms, request, one, rendering)], (), tag, notes)
 
 
-def _presented(rooms: Rooms, image: Wanted, *uids: str) -> Presented:
+def _presented(rooms: Retrieval, image: Wanted, *uids: str) -> Presented:
     """The image with the presentation state of these UIDs. Raises 400 where there is none for it (9.5.2.3)."""
     states = rooms.retriever.under({level: (uid,) for level, uid in zip(_LEVELS, uids, strict=True)})
     if not states or not is_presentation_state(states[0].sop_class_uid):

@@ -10,7 +10,7 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 from api.dicomweb.outgoing import Outgoing
-from api.dicomweb.rooms import Rooms
+from api.dicomweb.rooms import Retrieval
 from api.pieces import bytes_of
 from domain.attributes import Level
 from domain.matching import Key, query
@@ -49,7 +49,7 @@ class Names:
         return f"{self.study}/{folder}/{self._numbers[folder]:06d}.dcm"
 
 
-def names_of(rooms: Rooms, study_instance_uid: str) -> Names:
+def names_of(rooms: Retrieval, study_instance_uid: str) -> Names:
     """The names for a study, from the catalogue."""
     keys = {_STUDY: Key("UI", (study_instance_uid,))}
     asked = query(Level.PATIENT, Level.SERIES.name, keys, rooms.limits, relational=True)
