@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
 from adapters.dimse.errors import AssociationEnded, FileCut
+from adapters.dimse.pdv import COMMAND, LAST, MalformedPdu, fragments, largest_value, split
 from adapters.dimse.wire import (
     ABORT,
     INVALID_PDU_PARAMETER,
@@ -24,11 +25,8 @@ from adapters.dimse.wire import (
 from domain.errors import Because, Refused
 from domain.limits import KIB, Limits
 
-_PDV_HEADER = 6
-_LARGEST_PDV_SENT = 256 * KIB
 _READ_AT_ONCE = 256 * KIB
 _FRAGMENTS_AT_ONCE = 256
-_COMMAND, _LAST = 1, 2
 _RELEASE_PDU_RP = struct.pack(">BxI4x", RELEASE_RP, 4)
 _RELEASE_PDU_RQ = struct.pack(">BxI4x", RELEASE_RQ, 4)
 
@@ -110,7 +108,7 @@ class Association:
                 context_id, flags, value = self._next_pdv(
                     self.limits.association_idle_timeout_seconds if first is None else self.limits.dimse_timeout_seconds
                 )
-                if not flags & _COMMAND:
+                if not flags & COMMAND:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a data set came before its command set")
                 if first is not None and context_id != first:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a command set came in two presentation contexts")
@@ -121,7 +119,7 @@ class Association:
                 if len(encoded) + len(value) > self.limits.command_set_max:
                     self.wire.abort(INVALID_PDU_PARAMETER, "a command set is too long")
                 encoded += value
-                if flags & _LAST:
+                if flags & LAST:
                     break
         except _Released:
             if encoded:
@@ -155,9 +153,9 @@ class Association:
             except _Released:
                 self.wire.abort(UNEXPECTED_PDU, "release was asked for in the middle of a data set")
                 raise
-            if flags & _COMMAND or context_id != context:
+            if flags & COMMAND or context_id != context:
                 self.wire.abort(INVALID_PDU_PARAMETER, "another message came in the middle of a data set")
-            if flags & _LAST:
+            if flags & LAST:
                 self._data_set_context = None
             total += len(value)
             self._check_rate(begun, total, "a data set")
@@ -194,9 +192,9 @@ class Association:
     def send(self, context_id: int, command: Command, data_set: bytes | None = None) -> None:
         """Send one message."""
         command.has_data_set = data_set is not None
-        buffers = self._fragments(context_id, _COMMAND, memoryview(command.encode()), last=True)
+        buffers = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
         if data_set is not None:
-            buffers += self._fragments(context_id, 0, memoryview(data_set), last=True)
+            buffers += fragments(context_id, 0, memoryview(data_set), self._pdv_size, last=True)
         self.wire.write(buffers)
 
     def send_file(
@@ -214,10 +212,9 @@ class Association:
         :class:`FileCut`: the peer waits for the rest, and only an abort tells it that none comes.
         """
         command.has_data_set = True
-        buffers = self._fragments(context_id, _COMMAND, memoryview(command.encode()), last=True)
-        size = self._pdv_size()
-        fragments = min(_FRAGMENTS_AT_ONCE, max(1, _READ_AT_ONCE // size))
-        at_once = min(size * fragments, length)
+        buffers = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
+        size = self._pdv_size
+        at_once = min(size * min(_FRAGMENTS_AT_ONCE, max(1, _READ_AT_ONCE // size)), length)
         if len(self._room) < at_once:
             self._room = bytearray(at_once)
         sent = 0
@@ -234,7 +231,7 @@ class Association:
                     self.wire.abort(0, "a file cannot be read")
                 raise FileCut("a file that is sent cannot be read to its end")
             sent += got
-            buffers += self._fragments(context_id, 0, view, last=sent == length)
+            buffers += fragments(context_id, 0, view, self._pdv_size, last=sent == length)
             self.wire.write(buffers)
             buffers = []
             on_progress()
@@ -307,6 +304,10 @@ class Association:
         if len(self._cancelled) < KIB and command.message_id_responded_to is not None:
             self._cancelled.add(command.message_id_responded_to)
 
+    @property
+    def _pdv_size(self) -> int:
+        return largest_value(self.peer_max_pdu)
+
     def _next_pdv(self, idle_seconds: float) -> tuple[int, int, memoryview]:
         while True:
             for pdv in self._pdvs:
@@ -318,7 +319,10 @@ class Association:
                     raise AssociationEnded("the server is stopping") from None
                 raise
             if kind == P_DATA:
-                self._pdvs = iter(self._split(body))
+                try:
+                    self._pdvs = iter(split(body, self.contexts))
+                except MalformedPdu as error:
+                    self.wire.abort(INVALID_PDU_PARAMETER, str(error))
             elif kind == RELEASE_RQ:
                 raise _Released
             elif kind == ABORT:
@@ -326,41 +330,3 @@ class Association:
                 raise AssociationEnded("the peer aborted")
             else:
                 self.wire.abort(UNEXPECTED_PDU, "a PDU that has no place in an established association")
-
-    def _split(self, body: memoryview) -> list[tuple[int, int, memoryview]]:
-        pdvs = []
-        offset, end = 0, len(body)
-        while offset < end:
-            if end - offset < _PDV_HEADER:
-                self.wire.abort(INVALID_PDU_PARAMETER, "a PDU ends inside a PDV")
-            length, context_id, flags = struct.unpack_from(">IBB", body, offset)
-            if length < 2 or length > end - offset - 4:
-                self.wire.abort(INVALID_PDU_PARAMETER, "a PDV of impossible length")
-            if context_id not in self.contexts:
-                self.wire.abort(INVALID_PDU_PARAMETER, "a PDV of a presentation context that was not accepted")
-            pdvs.append((context_id, flags, body[offset + _PDV_HEADER : offset + 4 + length]))
-            offset += 4 + length
-        if not pdvs:
-            self.wire.abort(INVALID_PDU_PARAMETER, "a P-DATA PDU without a PDV")
-        return pdvs
-
-    def _pdv_size(self) -> int:
-        maximum = self.peer_max_pdu - _PDV_HEADER if self.peer_max_pdu else _LARGEST_PDV_SENT
-        return max(2, min(maximum, _LARGEST_PDV_SENT) & ~1)
-
-    def _fragments(self, context_id: int, flags: int, value: memoryview, *, last: bool) -> list[bytes | memoryview]:
-        size = self._pdv_size()
-        buffers: list[bytes | memoryview] = []
-        for first in range(0, max(len(value), 1), size):
-            piece = value[first : first + size]
-            is_last = last and first + size >= len(value)
-            header = struct.pack(
-                ">BxIIBB",
-                P_DATA,
-                len(piece) + _PDV_HEADER,
-                len(piece) + 2,
-                context_id,
-                flags | (_LAST if is_last else 0),
-            )
-            buffers += (header, piece)
-        return buffers
