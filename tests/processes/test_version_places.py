@@ -75,7 +75,7 @@ class Versions(RuleBasedStateMachine):
         """A process as after a start."""
         compose.catch_up(self.archive)
         limits = self.archive.limits
-        self.files = StoredFiles([], limits, Indexer(limits), self.fragile, storable_sop_classes(accept_unknown=True))
+        self.files = StoredFiles([], limits, Indexer(limits), self.fragile)
         self.files.use([replace(one, enabled=one.name == self.writable) for one in self.archive.known_storages()])
 
     def _upkeep(self, name: str) -> Upkeep:
