@@ -6,19 +6,14 @@ One request a message: JSON and descriptors in, JSON out. It ends when its paren
 from __future__ import annotations
 
 import codecs
-import dataclasses
-import errno
-import functools
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import socket
-import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from adapters.codecs.confinement import confine
@@ -29,19 +24,17 @@ DESCRIPTORS_MAX = 16
 READY = b"ready"
 """What a child says first, when it is confined."""
 
-_LENGTH = struct.Struct("<Q")
-
 
 def main() -> None:
     """Serve the parent at the other end of standard input."""
     parent = socket.socket(fileno=os.dup(0))
-    limits = json.loads(parent.recv(MESSAGE_MAX))
+    limits = Limits(**json.loads(parent.recv(MESSAGE_MAX)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _load()
-    confine(Limits(**limits))
+    answered = _load()
+    confine(limits)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     parent.sendall(READY)
-    parent.settimeout(limits["codec_idle_seconds"])
+    parent.settimeout(limits.codec_idle_seconds)
     while True:
         try:
             message, descriptors, _, _ = socket.recv_fds(parent, MESSAGE_MAX, DESCRIPTORS_MAX)
@@ -50,15 +43,15 @@ def main() -> None:
         if not message:
             return
         try:
-            answer = _answered(json.loads(message), descriptors, limits)
+            answer = answered(json.loads(message), descriptors, limits)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         parent.sendall(json.dumps(answer).encode())
 
 
-def _load() -> None:
-    """Load all that will ever be needed: afterwards no file can be opened."""
+def _load() -> Callable[[dict[str, Any], list[int], Limits], dict[str, Any]]:
+    """Load all that will ever be needed, afterwards no file can be opened; what performs a request."""
     import imagecodecs
     from pydicom.charset import python_encoding
 
@@ -69,13 +62,13 @@ def _load() -> None:
         "jpeg_ls.CharLS",
         "numpy.ma",
         "pydicom.datadict",
-        "adapters.codecs.consumer_images",
-        "adapters.codecs.rewriting",
-        "adapters.rendering.shown",
     ):
         importlib.import_module(module)
     for encoding in set(python_encoding.values()):
         codecs.lookup(encoding)
+    from adapters.codecs.requests import answered
+
+    return answered
 
 
 def _end_with(parent: socket.socket) -> None:
@@ -83,154 +76,6 @@ def _end_with(parent: socket.socket) -> None:
     poll.register(parent.fileno(), select.POLLRDHUP)
     poll.poll()
     os._exit(0)
-
-
-def _more_time(seconds: int) -> None:
-    """Each frame has so much processor time; past it the kernel ends the process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    used = int(usage.ru_utime + usage.ru_stime)
-    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds + 1, resource.RLIM_INFINITY))
-
-
-def _answered(request: dict[str, Any], descriptors: list[int], limits: dict[str, Any]) -> dict[str, Any]:
-    from adapters.codecs.unfit import Absent, Unacceptable, Unasked, Unfit
-
-    _more_time(limits["codec_cpu_seconds"])
-    try:
-        return _performed(request, descriptors, limits)
-    except Unacceptable as unacceptable:
-        return {"unacceptable": str(unacceptable)}
-    except Unfit as unfit:
-        return {"unfit": str(unfit)}
-    except Absent as absent:
-        return {"absent": str(absent)}
-    except Unasked as unasked:
-        return {"unasked": str(unasked)}
-    except MemoryError:
-        return {"unfit": "the object needs more memory than codec_memory_max"}
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return {"full": error.strerror}
-        return {"failed": error.strerror or type(error).__name__}
-    except Exception as error:  # noqa: BLE001 - any other fault is the object's: it fails alone
-        return {"unfit": f"the object cannot be converted ({type(error).__name__})"}
-
-
-def _performed(request: dict[str, Any], descriptors: list[int], settings: dict[str, Any]) -> dict[str, Any]:
-    from adapters.codecs.object import StoredObject
-
-    limits = Limits(**settings)
-    if request["do"] == "unpack":
-        return _unpack(request, descriptors, limits)
-    inflated, descriptors = (descriptors[0], descriptors[1:]) if request.get("inflated") else (-1, descriptors)
-    place = (descriptors[0], request["offset"], request["length"])
-    stored = StoredObject(*place, request["stored"], limits, inflated)
-    return _done(stored, request, descriptors, limits)
-
-
-def _done(stored: Any, request: dict[str, Any], descriptors: list[int], limits: Any) -> dict[str, Any]:
-    from adapters.codecs import rewriting
-
-    wanted, out = request.get("wanted", ""), descriptors[-1]
-    match request["do"]:
-        case "convert":
-            if stored.native_bytes() > request.get("room", stored.native_bytes()):
-                return {"large": True}
-            return _convert(stored, wanted, out, request["alone_max"], limits)
-        case "encode":
-            _spool(stored, wanted, request["first"], request["count"], descriptors[1], out, limits)
-            return {}
-        case "write":
-            lengths = _lengths(descriptors[2])
-            rewriting.write(stored, wanted, lengths, _cut(descriptors[1], lengths), out)
-            return {}
-        case "show":
-            from adapters.rendering.shown import show
-
-            more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
-            state = request.get("state")
-            place = (descriptors[1], state["offset"], state["length"], state["stored"]) if state else None
-            by = type(stored)(*place, limits) if place else None
-            return show(stored, request["asked"], out, limits, more_time, by)
-        case "decode":
-            return _decode(stored, request["frame"], out)
-    raise ValueError(request["do"])
-
-
-def _convert(stored: Any, wanted: str, out: int, alone_max: int, limits: Any) -> dict[str, Any]:
-    """The whole object, if it is small enough to be one process's work; else how many frames it has."""
-    from adapters.codecs import rewriting
-    from adapters.codecs.unfit import Unfit
-
-    needs_pixels = rewriting.needs_pixels(stored.syntax, wanted)
-    if needs_pixels and stored.has_float_pixels:
-        raise Unfit("pixels that are floats are not encapsulated")
-    if stored.pixels is None or not needs_pixels:
-        rewriting.write(stored, wanted, [], (), out)
-        return {}
-    image = stored.image()
-    if image.frames > 1 and image.decoded_bytes * image.frames > alone_max:
-        return {"frames": image.frames, "frame_bytes": image.decoded_bytes}
-    encoded: list[bytes] = []
-    for number in range(image.frames):
-        _more_time(limits.codec_cpu_seconds)
-        encoded += rewriting.frames(stored, wanted, number, 1)
-    rewriting.write(stored, wanted, [len(frame) for frame in encoded], encoded, out)
-    return {}
-
-
-def _spool(stored: Any, wanted: str, first: int, count: int, lengths: int, out: int, limits: Any) -> None:
-    """Frames one after the other, and the length of each at its place in the file of lengths."""
-    from adapters.codecs import rewriting
-
-    sizes = []
-    with os.fdopen(os.dup(out), "wb") as file:
-        for frame in rewriting.frames(stored, wanted, first, count):
-            sizes.append(file.write(frame))
-            _more_time(limits.codec_cpu_seconds)
-    os.pwrite(lengths, struct.pack(f"<{count}Q", *sizes), first * _LENGTH.size)
-
-
-def _lengths(descriptor: int) -> list[int]:
-    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-    return [length for (length,) in _LENGTH.iter_unpack(data)]
-
-
-def _cut(descriptor: int, lengths: list[int]) -> Iterator[bytes]:
-    """The bytes of a file, cut into values of these lengths."""
-    position = 0
-    for length in lengths:
-        yield os.pread(descriptor, length, position)
-        position += length
-
-
-def _decode(stored: Any, number: int, out: int) -> dict[str, Any]:
-    import numpy as np
-
-    from adapters.codecs.decoding import colour_after, rgb
-    from adapters.codecs.unfit import Unfit
-
-    image = stored.image()
-    if not 0 <= number < image.frames:
-        raise Unfit("there is no such frame")
-    colour = colour_after(stored.syntax, image)
-    array = rgb(stored.array(image, number), colour)
-    with os.fdopen(os.dup(out), "wb") as file:
-        file.write(np.ascontiguousarray(array).tobytes())
-    described = dataclasses.replace(image, planar=0, photometric="RGB" if colour == "YBR_FULL" else colour)
-    return {"image": dataclasses.asdict(described)}
-
-
-def _unpack(request: dict[str, Any], descriptors: list[int], limits: Limits) -> dict[str, Any]:
-    from adapters.codecs.consumer_images import decoded
-
-    data = os.pread(descriptors[0], request["length"], request["offset"])
-    more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
-    image, frames = decoded(data, request["media_type"], request["samples"], limits, more_time)
-    with os.fdopen(os.dup(descriptors[-1]), "ab") as file:
-        for frame in frames:
-            file.write(frame.tobytes())
-    return {"image": dataclasses.asdict(image)}
 
 
 if __name__ == "__main__":

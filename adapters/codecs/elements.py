@@ -30,9 +30,10 @@ PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 """Of single and of double precision."""
 
-_WINDOW = 64 * 1024
+_WINDOW = 16 * 1024
 _PIECE = 1024 * 1024
 _DEPTH_MAX = 64
+_LONG_HEADER = 12
 _SHORT_LENGTH_MAX = 0xFFFF
 _LONG_FORMS = (LONG_FORM, SEQUENCE_FORM)
 
@@ -62,32 +63,32 @@ class Element(NamedTuple):
 
 
 class Source:
-    """A part of a file, read through a window."""
+    """A part of a file, read through a window: the bytes that were read last, from ``base`` on."""
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
         self.size = size
         self._descriptor = descriptor
         self._offset = offset
-        self._base = 0
-        self._data = b""
+        self.base = 0
+        self.window = b""
 
     def read(self, position: int, length: int) -> bytes:
         """Exactly so many bytes. Raises Unfit past the end."""
-        at = position - self._base
-        if at >= 0 and at + length <= len(self._data):
-            return self._data[at : at + length]
+        at = position - self.base
+        if at >= 0 and at + length <= len(self.window):
+            return self.window[at : at + length]
         if position < 0 or position + length > self.size:
             raise Unfit("the object ends in the middle of a value")
         if length > _WINDOW:
             return self._pread(position, length)
-        self._data, self._base = self._pread(position, min(_WINDOW, self.size - position)), position
-        return self._data[:length]
+        self.window, self.base = self._pread(position, min(_WINDOW, self.size - position)), position
+        return self.window[:length]
 
     def peek(self, position: int, length: int) -> bytes:
         """As :meth:`read`, for few bytes far from all others: the window stays where it is."""
-        at = position - self._base
-        if at >= 0 and at + length <= len(self._data):
-            return self._data[at : at + length]
+        at = position - self.base
+        if at >= 0 and at + length <= len(self.window):
+            return self.window[at : at + length]
         if position < 0 or position + length > self.size:
             raise Unfit("the object ends in the middle of a value")
         return self._pread(position, length)
@@ -106,11 +107,30 @@ class Source:
 def elements(source: Source, form: Form, position: int, end: int, depth: int = 0) -> Iterator[Element]:
     """The elements of a data set or item, up to its end or to its delimiter, which is not among them."""
     while position < end:
-        element = element_at(source, form, position, end, depth)
+        element = _plain(source, form, position, end) or element_at(source, form, position, end, depth)
         if element.tag == ITEM_END:
             return
         yield element
         position = element.end
+
+
+def _plain(source: Source, form: Form, position: int, end: int) -> Element | None:
+    """As :func:`element_at`, for what most elements are: explicit, of a known length, its header in the window."""
+    data, at = source.window, position - source.base
+    if form.implicit or not 0 <= at <= len(data) - _LONG_HEADER:
+        return None
+    explicit, _, long_length = BIG if form.big else LITTLE
+    group, number, vr, length = explicit.unpack_from(data, at)
+    kind = FORMS.get(vr)
+    if kind is None or group == 0xFFFE:
+        return None
+    value = position + 8
+    if kind != SHORT_FORM:
+        (length,) = long_length.unpack_from(data, at + 8)
+        value += 4
+    if length == UNDEFINED or value + length > end:
+        return None
+    return Element(group << 16 | number, vr, position, value, length, value + length)
 
 
 def element_at(source: Source, form: Form, position: int, end: int, depth: int = 0) -> Element:

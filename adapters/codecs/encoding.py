@@ -107,8 +107,7 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
     if syntax == RLE:
         from rle.rle import encode_frame
 
-        raw = np.ascontiguousarray(array).tobytes()
-        return bytes(encode_frame(raw, image.rows, image.columns, image.samples, image.bits_allocated, "<"))
+        return bytes(encode_frame(_raw(array), image.rows, image.columns, image.samples, image.bits_allocated, "<"))
     import imagecodecs
 
     patterns, precision = (array, 0) if syntax in _OF_ALL_BITS else _patterns(array, image)
@@ -146,6 +145,16 @@ def _patterns(array: Array, image: Image) -> tuple[Array, int]:
     return (unsigned, stored) if int(unsigned.max()) < 1 << stored else (unsigned, size)
 
 
+def _raw(array: Array) -> bytes:
+    """The bytes of a frame: those that it was read as, where the array is a view of them and of nothing else."""
+    owner = array.base
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, bytes) and len(owner) == array.nbytes and array.flags.c_contiguous:
+        return owner
+    return array.tobytes()
+
+
 def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
     from jpeg_ls.CharLS import encode_buffer
 
@@ -153,7 +162,7 @@ def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
         patterns = patterns.astype("u1")
     mode = _BY_PIXEL if image.samples == 3 else 0
     shape = (image.rows, image.columns, image.samples)
-    return bytes(encode_buffer(patterns.tobytes(), *shape, max(2, precision), near, mode))
+    return bytes(encode_buffer(_raw(patterns), *shape, max(2, precision), near, mode))
 
 
 def _wavelets(imagecodecs: Any, array: Array, precision: int, syntax: str, colour: str) -> bytes:

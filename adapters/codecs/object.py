@@ -21,6 +21,8 @@ _TEXT_MAX = 4096
 _LARGE = frozenset((0x00420011, *FLOAT_PIXEL_DATA))
 """Encapsulated Document and the float pixels do not count for the size of the header: they are read in pieces."""
 
+_LOOKED_AT = frozenset((*NUMBERS, *TEXTS, EXTENDED_OFFSETS, *_LARGE))
+
 
 class StoredObject:
     """A data set in a file. Raises Unfit where it is not whole, or its pixels are not ones that can be decoded."""
@@ -47,24 +49,28 @@ class StoredObject:
         self.texts: dict[int, str] = {}
         self._extended: tuple[int, ...] = ()
         self.has_float_pixels = False
-        beside = 0
+        end_max = self.limits.header_size_max
         for element in elements(self.source, self.form, 0, length):
-            if element.tag >= PIXEL_DATA:
-                if element.tag == PIXEL_DATA:
+            tag, _, _, _, value_length, end = element
+            if tag >= PIXEL_DATA:
+                if tag == PIXEL_DATA:
                     self.pixels = element
                 break
-            self.has_float_pixels |= element.tag in FLOAT_PIXEL_DATA
-            beside += element.length if element.tag in _LARGE else 0
-            if element.end - beside > self.limits.header_size_max:
+            if tag in _LARGE:
+                end_max += value_length
+            if end > end_max:
                 raise Unfit("the header is larger than header_size_max")
             self.header.append(element)
-            self._look_at(element)
+            if tag in _LOOKED_AT:
+                self._look_at(element)
         else:
             element = None
         self.tail = self.source.size if element is None else element.start
+        self._image: Image | None = None
         self._frames: Frames | None = None
 
     def _look_at(self, element: Element) -> None:
+        self.has_float_pixels |= element.tag in FLOAT_PIXEL_DATA
         if element.length > _TEXT_MAX and element.tag != EXTENDED_OFFSETS:
             return
         order = self.form.order
@@ -78,6 +84,11 @@ class StoredObject:
 
     def image(self) -> Image:
         """The description of the pixels, within the limits."""
+        if self._image is None:
+            self._image = self._described()
+        return self._image
+
+    def _described(self) -> Image:
         if self.pixels is None:
             raise Unfit("there are no pixels that can be converted")
         image = described(self.numbers, self.texts)

@@ -53,16 +53,35 @@ class Sink(Protocol):
 
 
 class _File:
-    """Gathers small pieces, so that each element is not a system call."""
+    """Gathers small pieces, so that each element is not a system call; what was in the file before is gone."""
 
     def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(os.dup(descriptor), "wb", _GATHERED)
+        self._descriptor = descriptor
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self._position = 0
 
     def write(self, data: bytes) -> None:
-        self._file.write(data)
+        self._gathered.append(data)
+        self._size += len(data)
+        if self._size >= _GATHERED:
+            self._pass_on()
 
     def finish(self) -> None:
-        self._file.close()
+        self._pass_on()
+        os.ftruncate(self._descriptor, self._position)
+
+    def _pass_on(self) -> None:
+        # A long piece is not copied once more to stand beside the short ones.
+        *short, last = self._gathered or [b""]
+        pieces = [b"".join(short), last] if len(last) >= _GATHERED else [b"".join(self._gathered)]
+        for piece in pieces:
+            written = 0
+            while written < len(piece):
+                rest = memoryview(piece)[written:] if written else piece
+                written += os.pwrite(self._descriptor, rest, self._position + written)
+            self._position += written
+        self._gathered, self._size = [], 0
 
 
 class _Deflated:
@@ -169,37 +188,50 @@ def _appended(old: str, value: str) -> bytes:
 
 
 def _write_header(stored: StoredObject, form: Form, changes: dict[int, Change], sink: Sink) -> None:
-    pending = sorted(tag for tag, change in changes.items() if change)
-    rewriting = Rewriting(stored.source, stored.form, form, signed=stored.numbers.get(image.PIXEL_REPRESENTATION) == 1)
-    without_length = {tag >> 16 for tag in changes if changes[tag]} | set(_DESCRIBING_GROUPS if changes else ())
-    begin = end = 0
+    if form == stored.form:
+        _keep_header(stored, changes, sink)
+        return
+    signed = stored.numbers.get(image.PIXEL_REPRESENTATION) == 1
+    rewriting = Rewriting(stored.source, stored.form, form, signed=signed)
+    written = sorted(tag for tag, change in changes.items() if change)
 
     def flush(before: int) -> None:
-        nonlocal begin, end
-        if pending and pending[0] < before:
-            _copy(stored.source, begin, end, sink)
-            begin = end
-        while pending and pending[0] < before:
-            tag = pending.pop(0)
-            change = changes[tag]
-            assert change
-            sink.write(element_bytes(tag, *change, form))
+        while written and written[0] < before:
+            sink.write(_changed(written.pop(0), changes, form))
 
     for element in stored.header:
         flush(element.tag)
         if element.tag in changes:
             flush(element.tag + 1)
-        elif form != stored.form:
-            for piece in rewriting.pieces(element):
-                sink.write(piece)
-        elif element.tag & 0xFFFF or element.tag >> 16 not in without_length:
-            # Neighbours that stay are copied together.
-            if element.start != end:
-                _copy(stored.source, begin, end, sink)
-                begin = element.start
-            end = element.end
+            continue
+        for piece in rewriting.pieces(element):
+            sink.write(piece)
     flush(PIXEL_DATA)
-    _copy(stored.source, begin, end, sink)
+
+
+def _keep_header(stored: StoredObject, changes: dict[int, Change], sink: Sink) -> None:
+    """Neighbours that stay are copied together; of groups that change the length goes."""
+    end = stored.header[-1].end if stored.header else 0
+    written = sorted(tag for tag, change in changes.items() if change)
+    groups = {tag >> 16 for tag in written} | set(_DESCRIBING_GROUPS if changes else ())
+    left_out = {*changes, *(group << 16 for group in groups)}
+    cuts = [(element.start, 1, element.end, b"") for element in stored.header if element.tag in left_out]
+    for tag in written:
+        place = next((element.start for element in stored.header if element.tag >= tag), end)
+        cuts.append((place, 0, place, _changed(tag, changes, stored.form)))
+    position = 0
+    # What is put in at a place comes before what is left out there.
+    for start, _, after, data in sorted(cuts, key=lambda cut: cut[:2]):
+        _copy(stored.source, position, start, sink)
+        sink.write(data)
+        position = after
+    _copy(stored.source, position, end, sink)
+
+
+def _changed(tag: int, changes: dict[int, Change], form: Form) -> bytes:
+    change = changes[tag]
+    assert change
+    return element_bytes(tag, *change, form)
 
 
 def _write_pixels(

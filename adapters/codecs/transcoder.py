@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -50,10 +49,9 @@ class Transcoder:
         What is small is made in memory, since making a temp file takes as long as encoding a small frame.
         """
         if stored.length <= _SMALL_MAX:
-            with _in_memory() as out:
-                request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
-                if not self._ask(stored, request, [stored.descriptor, out]):
-                    return Stored(os.dup(out), 0, os.fstat(out).st_size, wanted)
+            made = self._in_memory(stored, wanted)
+            if made is not None:
+                return made
         with self._temporary() as out:
             self._convert(stored, wanted, out)
             return Stored(os.dup(out), 0, os.fstat(out).st_size, wanted)
@@ -118,6 +116,18 @@ class Transcoder:
         for executor in threads or ():
             executor.shutdown(wait=False, cancel_futures=True)
         self._workers.close()
+
+    def _in_memory(self, stored: Stored, wanted: str) -> Stored | None:
+        """The object in a memory file; None where it has no room there."""
+        out = os.memfd_create("converted")
+        request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
+        fits = False
+        try:
+            fits = not self._ask(stored, request, [stored.descriptor, out])
+        finally:
+            if not fits:
+                os.close(out)
+        return Stored(out, 0, os.fstat(out).st_size, wanted) if fits else None
 
     def _convert(self, stored: Stored, wanted: str, out: int) -> None:
         request = self._request("convert", stored) | {"wanted": wanted}
@@ -188,15 +198,6 @@ class Transcoder:
                     ThreadPoolExecutor(count, "frames"),
                 )
             return self._threads
-
-
-@contextmanager
-def _in_memory() -> Iterator[int]:
-    descriptor = os.memfd_create("converted")
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def close_result(future: Future[Stored]) -> None:

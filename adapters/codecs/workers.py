@@ -29,6 +29,11 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
 
 
+def environment() -> dict[str, str]:
+    """The environment of a child."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ} | _ONE_THREAD | _KEEP_MEMORY
+
+
 class _Gone(Exception):
     """The child ended before it took the request."""
 
@@ -38,10 +43,9 @@ class _Child:
 
     def __init__(self, limits: Limits) -> None:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _ONE_THREAD | _KEEP_MEMORY
         with other:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-m", _MODULE], stdin=other.fileno(), env=environment
+                [sys.executable, "-m", _MODULE], stdin=other.fileno(), env=environment()
             )
         self.socket.settimeout(_START_SECONDS)
         try:
