@@ -64,6 +64,12 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def clock(pid: int) -> float:
+    """Processor time of one process in seconds, to the nanosecond where :func:`cpu_seconds` counts in 10 ms."""
+    # The number that clock_getcpuclockid(3) makes of a process id.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 def command_line(pid: int) -> bytes:
     """A process's arguments, each ended by a zero byte; empty when it has ended."""
     try:
