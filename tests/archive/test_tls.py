@@ -434,10 +434,120 @@ def test_SET_2_certificates_are_changed_under_load_and_no_association_fails(site
             other.join()
         under_way.release()
     assert (first, faults) == ("pacs scp", [])
-    for began, done, name in seen:
-        # The one in use when it began, or one that came while it did.
-        held = [one for one in changes if one[1] <= began][-1]
-        assert name in {held[2], *(one[2] for one in changes if one[1] > began and one[0] < done)}
+    assert_held([(began, done, {name}) for began, done, name in seen], changes)
+
+
+def test_SET_2_a_changed_SCU_certificate_is_shown_by_the_next_association_under_load(site: Site, stored: str) -> None:
+    """Two ask for C-MOVE after C-MOVE, each over an association that stays; each sub-operation has a new one."""
+    renewed = issue("pacs scu renewed", CA, key=rsa_key(4), days=LONG)
+    shown: dict[str, list[str]] = {"ONE": [], "OTHER": []}
+    seen: list[tuple[float, float, set[str]]] = []
+    faults: list[str] = []
+    ended = threading.Event()
+    wanted = Dataset()
+    wanted.QueryRetrieveLevel, wanted.StudyInstanceUID = "STUDY", stored
+
+    def keep(event: evt.Event) -> int:
+        shown[event.request.MoveOriginatorApplicationEntityTitle].append(shown_name(event.assoc))
+        return 0
+
+    def ask(title: str) -> None:
+        ae = ApplicationEntity(title)
+        ae.add_requested_context(StudyMove)
+        association = ae.associate("127.0.0.1", site.archive.port, ae_title="ANNALS")
+        while association.is_established and not ended.is_set():
+            began, known = time.monotonic(), len(shown[title])
+            *_, (status, _) = association.send_c_move(wanted, "MODALITY", StudyMove)
+            if status.get("Status") != 0:
+                faults.append(f"not sent: {status}")
+            seen.append((began, time.monotonic(), set(shown[title][known:])))
+        if not association.is_established:
+            faults.append("no association")
+        association.release()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=site.files(CA)[0])
+    context.load_cert_chain(*site.files(DEVICE))
+    context.verify_mode = ssl.CERT_REQUIRED
+    ae = ApplicationEntity("MODALITY")
+    ae.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
+    address = ("127.0.0.1", site.device_port)
+    server = ae.start_server(address, block=False, evt_handlers=[(evt.EVT_C_STORE, keep)], ssl_context=context)
+    askers = [threading.Thread(target=ask, args=(title,)) for title in shown]
+    for asker in askers:
+        asker.start()
+    changes = [(0.0, 0.0, "pacs scu")]
+    try:
+        for one, name in ((renewed, "pacs scu renewed"), (SCU, "pacs scu")):
+            began = time.monotonic()
+            upload(site, scu=one)
+            changes.append((began, time.monotonic(), name))
+            until(lambda: bool(faults) or sum(at > changes[-1][1] for at, _, _ in seen) >= 10, 60, "more was sent")
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
+        server.shutdown()
+    assert not faults
+    assert_held(seen, changes)
+
+
+def test_SET_2_a_changed_CA_admits_and_refuses_the_next_association_under_load(site: Site) -> None:
+    """The peer of the old authority stays connected; afterwards only the peer of the new one gets in."""
+    other = authority("Merged Hospitals CA", days=LONG)
+    peers = {"old": issue("visitor", CA, key=rsa_key(8), days=LONG)}
+    peers["new"] = issue("visitor", other, key=rsa_key(8), days=LONG)
+    own = {role: issue(f"pacs {role} merged", other, key=rsa_key(4), days=LONG) for role in ("scp", "scu")}
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    seen: dict[str, list[tuple[float, float, set[str]]]] = {"old": [], "new": []}
+    ended = threading.Event()
+
+    def associate(whose: str) -> Association:
+        context = ssl.create_default_context(cafile=site.files(CA)[0])
+        context.load_verify_locations(site.files(other)[0])
+        context.load_cert_chain(*site.files(peers[whose]))
+        ae = ApplicationEntity("VISITOR")
+        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        return ae.associate("127.0.0.1", site.tls_port, ae_title="ANNALS", tls_args=(context, "localhost"))
+
+    def come_and_go(whose: str) -> None:
+        while not ended.is_set():
+            began = time.monotonic()
+            association = associate(whose)
+            got = association.is_established and association.send_c_store(image).get("Status") == 0
+            seen[whose].append((began, time.monotonic(), {"in" if got else "out"}))
+            if got:
+                association.release()
+
+    def both_have_come(since: float) -> bool:
+        return all(sum(at > since for at, _, _ in one) >= 5 for one in seen.values())
+
+    under_way = associate("old")
+    changes = [(0.0, 0.0, "CA")]
+    others = [threading.Thread(target=come_and_go, args=(whose,)) for whose in peers]
+    for one in others:
+        one.start()
+    try:
+        for name, new in (("other", {"ca": other, **own}), ("CA", {"ca": CA, "scp": SCP, "scu": SCU})):
+            until(lambda: both_have_come(changes[-1][1]), 60, "both have come")
+            began = time.monotonic()
+            upload(site, **new)
+            changes.append((began, time.monotonic(), name))
+            assert under_way.send_c_store(image).Status == 0
+        until(lambda: both_have_come(changes[-1][1]), 60, "both have come again")
+    finally:
+        ended.set()
+        for one in others:
+            one.join()
+        under_way.release()
+    for whose, admitting in (("old", "CA"), ("new", "other")):
+        assert_held(seen[whose], [(*at, "in" if name == admitting else "out") for *at, name in changes])
+
+
+def assert_held(seen: list[tuple[float, float, set[str]]], changes: list[tuple[float, float, str]]) -> None:
+    """What was seen from one time to another is what held when it began, or came while it went on."""
+    for began, done, what in seen:
+        held = [name for _, since, name in changes if since <= began][-1]
+        assert what <= {held, *(name for at, since, name in changes if since > began and at < done)}
 
 
 def shown_name(association: Association) -> str:
