@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import dicomweb, find, lag, receive, replay, retrieve, rights, starts, stow, transcode
+from bench import converting, dicomweb, find, lag, receive, replay, retrieve, rights, starts, stow, transcode
 from bench.objects import Uids
 from bench.peers import Annals, Dcmqrscp, Orthanc, OrthancOnPostgres, Peer, Sink, Storescp
 from bench.table import Row, rendered
@@ -29,6 +29,7 @@ PARTS = (
     "starts",
     "stow",
     "transcode",
+    "converting",
 )
 
 
@@ -123,6 +124,10 @@ def _transcode(folder: Path, quick: bool, report: Report) -> list[Row]:
     return transcode.measure(folder, quick, Uids(), report)
 
 
+def _converting(folder: Path, quick: bool, report: Report) -> list[Row]:
+    return converting.measure(folder, quick, Uids(), report)
+
+
 _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
     "receive": ("Receive, TCP_NODELAY=1 for DCMTK's client and for the peers", _receive),
     "as-it-comes": (
@@ -138,6 +143,7 @@ _PARTS: dict[str, tuple[str, Callable[[Path, bool, Report], list[Row]]]] = {
     "lag": ("Lag", _lag),
     "starts": ("Start", _starts),
     "transcode": ("Convert, beside the codec library called alone", _transcode),
+    "converting": ("Convert while sending and receiving", _converting),
     "stow": ("Store over HTTP (STOW-RS)", _stow),
 }
 

@@ -6,10 +6,13 @@ import io
 import os
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -96,6 +99,13 @@ class Batch:
                 ):
                     for place in self._places[marker]:
                         os.pwrite(opened.fileno(), uid.encode(), place)
+
+    def paint(self, picture: Callable[[int], NDArray[np.uint16]]) -> None:
+        """Give the pixels of one frame each to the files, which are random without."""
+        for number, file in enumerate(self._files):
+            with file.open("r+b") as opened:
+                opened.seek(len(self._template) - self.shape.pixel_bytes)
+                opened.write(picture(number).tobytes())
 
     def remove(self) -> None:
         """Delete the files."""

@@ -26,7 +26,7 @@ def measure(
         send(peer, [batch])
     rows: list[Row] = []
     ours, *others = peers
-    for what, ask in (("C-GET", _get), ("C-MOVE", _move)):
+    for what, ask in (("C-GET", _get), ("C-MOVE", move)):
         rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
         for turn in range(-1, 3 if quick else 7):
             for peer in (*peers[turn % len(peers) :], *peers[: turn % len(peers)]):
@@ -53,7 +53,8 @@ def _get(peer: Peer, study: str) -> float:
     return _ask(peer, study, [program("getscu"), "-v", "-S", "--ignore"], "Received C-STORE Request")
 
 
-def _move(peer: Peer, study: str) -> float:
+def move(peer: Peer, study: str) -> float:
+    """Have a study of 120 images sent to the sink; seconds until the last response."""
     return _ask(peer, study, [program("movescu"), "-d", "-S", "-aem", SINK_AE_TITLE], "")
 
 

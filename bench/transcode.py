@@ -32,7 +32,8 @@ _TARGET = Target(1.1, True)
 def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]], None]) -> list[Row]:
     """Images of 512 x 512 that look like a CT, one after the other in one child, in turn with the library alone."""
     batch = Batch(folder / "images", CT, PICTURES, uids)
-    stored = [_painted(path, number) for number, path in enumerate(sorted(batch.folder.iterdir()))]
+    batch.paint(picture)
+    stored = [_opened(path) for path in sorted(batch.folder.iterdir())]
     rows: list[Row] = []
     transcoder = Transcoder(Limits(), 1)
     try:
@@ -96,13 +97,8 @@ class _Alone:
         return (clock(self.pid) - before) * 1000 / AT_A_TIME
 
 
-def _painted(path: Path, number: int) -> Stored:
-    """A file whose pixels are now a picture, open."""
+def _opened(path: Path) -> Stored:
     header = path.read_bytes()[:1024]
+    # After preamble, prefix and the file meta information group.
     offset = 144 + int.from_bytes(header[140:144], "little")
-    raw = picture(number).tobytes()
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(size - len(raw))
-        file.write(raw)
-    return Stored(os.open(path, os.O_RDONLY), offset, size - offset, EXPLICIT)
+    return Stored(os.open(path, os.O_RDONLY), offset, path.stat().st_size - offset, EXPLICIT)
