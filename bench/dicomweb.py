@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from bench.peers import Annals, OrthancDicomWeb
 from bench.programs import until
 from bench.receive import send
 from bench.table import Row, Target, compared
+from bench.together import together
 
 _IMAGES = 120
 _FRAMES = Shape("1000 frames", MULTI_FRAME_WORD, "OT", 256, 256, 1000)
@@ -99,24 +99,7 @@ def _rounds(peers: Sequence[Server], rounds: int, ask: Callable[[Server], float]
 
 def _all(peer: Server, path: str, accept: str, connections: int) -> float:
     """Get the same over several connections at once; the seconds until the last answer is whole."""
-    faults: list[BaseException] = []
-
-    def get() -> None:
-        try:
-            _get(peer, path, accept)
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
-            faults.append(error)
-
-    threads = [threading.Thread(target=get) for _ in range(connections)]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - began
-    if faults:
-        raise faults[0]
-    return seconds
+    return together([partial(_get, peer, path, accept)] * connections)
 
 
 def _get(peer: Server, path: str, accept: str, coding: str = "identity") -> None:

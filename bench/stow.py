@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from bench.objects import CT, HUGE, Batch, Uids
@@ -15,6 +14,7 @@ from bench.peers import Annals, OrthancDicomWeb
 from bench.programs import children, command_line
 from bench.receive import memory
 from bench.table import Row, Target, compared
+from bench.together import together
 
 IMAGES = 120
 _BOUNDARY = "bench-boundary"
@@ -81,24 +81,7 @@ def _huge(ours: Annals, folder: Path, uids: Uids) -> Row:
 
 def _store_all(port: int, batches: Sequence[Batch], images: int) -> float:
     """Store each batch over a connection of its own, all at once; the seconds until the last is answered."""
-    faults: list[BaseException] = []
-
-    def store(batch: Batch) -> None:
-        try:
-            _store(port, batch, images)
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
-            faults.append(error)
-
-    threads = [threading.Thread(target=store, args=(batch,)) for batch in batches]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - began
-    if faults:
-        raise faults[0]
-    return seconds
+    return together([partial(_store, port, batch, images) for batch in batches])
 
 
 def _store(port: int, batch: Batch, images: int) -> None:
