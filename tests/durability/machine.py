@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_GONE_SECONDS = 20.0
+_EFFECT_SECONDS = 20.0
 
 
 def parent(pid: int) -> int:
@@ -57,30 +57,26 @@ def _works_in(pid: str) -> str | None:
 def kill_all(pids: Iterable[int]) -> None:
     """SIGKILL them and wait until they are gone."""
     pids = list(pids)
+    _signal(pids, signal.SIGKILL, lambda pid: state(pid) in ("", "Z"))
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + _GONE_SECONDS
-    for pid in pids:
-        while state(pid) not in ("", "Z"):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"process {pid} does not die")
-            time.sleep(0.002)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
 
 def freeze(pids: Iterable[int]) -> None:
     """Stop processes, and wait until no thread of theirs is still in a system call."""
-    pids = list(pids)
+    _signal(list(pids), signal.SIGSTOP, _is_frozen)
+
+
+def _signal(pids: list[int], number: signal.Signals, has_worked: Callable[[int], bool]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    deadline = time.monotonic() + _GONE_SECONDS
+            os.kill(pid, number)
+    deadline = time.monotonic() + _EFFECT_SECONDS
     for pid in pids:
-        while not _is_frozen(pid):
+        while not has_worked(pid):
             if time.monotonic() > deadline:
-                raise AssertionError(f"process {pid} does not stop")
+                raise AssertionError(f"{number.name} does nothing to process {pid}")
             time.sleep(0.001)
 
 
