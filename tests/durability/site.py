@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +20,7 @@ from tests.durability import machine
 from tests.durability.disks import Disk
 from tests.durability.objects import Sent
 from tests.durability.writer import SETTINGS
+from tests.line_process import LineProcess
 
 _ANSWER_SECONDS = 60.0
 
@@ -43,38 +39,25 @@ class Writer:
     """The process that carries out orders; ``with`` it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.durability.writer"],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._said = b""
+        self._process = LineProcess("tests.durability.writer")
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        machine.kill_all([*machine.children(self._process.pid), self._process.pid])
-        self._process.wait()
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.stdout.close()
+        machine.kill_all(machine.children(self._process.pid))
+        self._process.close()
 
     def order(self, **order: object) -> dict[str, int]:
         """Start a child for this order; its threads, each by the name of its work."""
-        os.write(self._in, json.dumps(order).encode() + b"\n")
+        self._process.tell(json.dumps(order).encode() + b"\n")
         words = self._line().split()
         assert words[0] == "ready", words
         return {"receiver": int(words[1]), "log": int(words[2])}
 
     def go(self) -> Outcome:
         """Let it store; returns when it has ended."""
-        os.write(self._in, b"g")
+        self._process.tell(b"g")
         outcome = Outcome()
         while (line := self._line()) and not line.startswith("ended"):
             word, _, rest = line.partition(" ")
@@ -91,15 +74,9 @@ class Writer:
         return outcome
 
     def _line(self) -> str:
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while b"\n" not in self._said:
-            if not select.select([self._out], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise AssertionError("the writer says nothing")
-            piece = os.read(self._out, 65536)
-            assert piece, "the writer ended"
-            self._said += piece
-        line, _, self._said = self._said.partition(b"\n")
-        return line.decode()
+        line = self._process.line(_ANSWER_SECONDS)
+        assert line is not None, "the writer says nothing"
+        return line
 
 
 class Site:

@@ -28,6 +28,7 @@ from domain.event import Actor
 from processes.move_storage import Outcome
 from processes.receive import Receiver
 from tests.durability.objects import PIECE, SOP_CLASS, SYNTAX, Sent
+from tests.line_process import told
 
 BY = Actor("device", "WRITER", "127.0.0.1")
 SETTINGS = {
@@ -157,7 +158,7 @@ def _mutate(mutant: str) -> None:
 def main() -> None:
     """Fork a child for each order, say how it ended."""
     logging.getLogger("annals").addHandler(logging.NullHandler())
-    while line := _line():
+    for line in told():
         pid = os.fork()
         if not pid:
             try:
@@ -168,17 +169,6 @@ def main() -> None:
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         _say("ended", os.waitstatus_to_exitcode(status))
-
-
-def _line() -> bytes:
-    """One line, read byte by byte: what comes after it is the child's."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            return b""
-        line += byte
-    return line
 
 
 if __name__ == "__main__":
