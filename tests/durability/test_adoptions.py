@@ -14,13 +14,12 @@ from domain.instance import InstanceStored
 from domain.storage import StorageAdded
 from tests.archive.conftest import until
 from tests.durability.disks import FILE_SYSTEMS
-from tests.durability.injection import EFFECTS, WITHOUT_EFFECT, injected, traced
 from tests.durability.objects import Sent, sent, study_uid
 from tests.durability.site import Site, Writer
+from tests.durability.sweep import kill_at_points
 from tests.durability.writer import adopt
 
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(900)]
-TRIALS = 5
 FILES = 3
 
 
@@ -93,25 +92,4 @@ def adoption(request: pytest.FixtureRequest, images: Path) -> Iterator[Adoption]
 def test_F49_STO_5_an_adoption_that_is_killed_or_loses_its_power_is_taken_up_and_ends_the_same(
     adoption: Adoption, tmp_path: Path, seeded: random.Random, soak: bool
 ) -> None:
-    threads = adoption.begin()
-    with traced(threads, tmp_path / "trace") as calls:
-        assert adoption.writer.go().finished
-    assert {name for _, name in calls} <= EFFECTS | WITHOUT_EFFECT
-    assert adoption.check(cut=False) == []
-    points = [
-        (thread, name, number)
-        for (thread, name), found in sorted(calls.items())
-        if name in EFFECTS
-        for number in range(1, found + 1)
-    ]
-    assert len(points) > 50
-    broken: list[str] = []
-    reached = 0
-    for number, (thread, name, when) in enumerate(points if soak else seeded.sample(points, TRIALS)):
-        threads = adoption.begin()
-        with injected(threads[thread], name, "signal=KILL", str(when)):
-            outcome = adoption.writer.go()
-        reached += outcome.ended == -9
-        broken += [f"{thread} {name} {when}: {text}" for text in adoption.check(cut=bool(number % 2))]
-    assert broken == []
-    assert reached > TRIALS // 2
+    kill_at_points(adoption, tmp_path / "trace", seeded, points_min=50, all_of_them=soak)

@@ -14,25 +14,24 @@ from annals import compose
 from domain.errors import Refused
 from tests.durability import checker
 from tests.durability.disks import FILE_SYSTEMS
-from tests.durability.injection import EFFECTS, WITHOUT_EFFECT, injected, traced
+from tests.durability.injection import EFFECTS, Calls, Point, injected, traced
 from tests.durability.objects import Sent, sent, study_uid
 from tests.durability.site import Outcome, Site, Writer
 from tests.durability.writer import store
 
 _ERRORS = {
-    "receiver": {
-        "openat": "EMFILE",
-        "write": "EIO",
-        "fsync": "EIO",
-        "close": "EIO",
-        "mkdirat": "ENOSPC",
-        "renameat2": "ENOSPC",
-        "renameat": "EIO",
-        "unlinkat": "EIO",
-        "recvfrom": "ECONNRESET",
-    },
-    "log": {},
+    "openat": "EMFILE",
+    "write": "EIO",
+    "fsync": "EIO",
+    "close": "EIO",
+    "mkdirat": "ENOSPC",
+    "renameat2": "ENOSPC",
+    "renameat": "EIO",
+    "unlinkat": "EIO",
+    "recvfrom": "ECONNRESET",
 }
+"""What befalls each call of the thread that receives."""
+
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(900)]
 
 
@@ -113,36 +112,29 @@ def trial(request: pytest.FixtureRequest, images: Path) -> Iterator[Trial]:
         site.remove()
 
 
-def discovered(trial: Trial, trace: Path, *more: str) -> list[tuple[str, str, int]]:
-    """Every thread, name and number of a system call with an effect, and of some more, in one whole round."""
+def discovered(trial: Trial, trace: Path) -> Calls:
+    """The system calls of one whole round."""
     objects, threads = trial.prepare()
     with traced(threads, trace) as calls:
         outcome = trial.writer.go()
     assert outcome.stored == list(range(len(objects))), outcome
     assert trial.check(objects, outcome) == []
-    unknown = {name for _, name in calls} - EFFECTS - WITHOUT_EFFECT
-    assert not unknown, f"does a kill at these change anything? {sorted(unknown)}"
-    assert {"openat", "write", "fsync", "renameat2", "mkdirat", "close", "sendto"} <= {n for _, n in calls}
-    return [
-        (thread, name, number)
-        for (thread, name), found in sorted(calls.items())
-        if name in EFFECTS or name in more
-        for number in range(1, found + 1)
-    ]
+    assert {"openat", "write", "fsync", "renameat2", "mkdirat", "close", "sendto"} <= calls.names
+    return calls
 
 
-def test_P1_P2_F01_to_F07_a_kill_and_a_power_cut_at_every_system_call(trial: Trial, tmp_path: Path) -> None:
-    points = discovered(trial, tmp_path / "trace")
+def test_P1_P2_F01_to_F07_a_kill_and_a_power_cut_at_every_system_call(trial: Trial, tmp_path: Path, soak: bool) -> None:
+    calls = discovered(trial, tmp_path / "trace")
+    points = calls.of(EFFECTS) if soak else calls.with_effect()
     broken: list[str] = []
-    survived: list[str] = []
-    for thread, name, number in points:
+    survived: list[Point] = []
+    for point in points:
         objects, threads = trial.prepare()
-        with injected(threads[thread], name, "signal=KILL", str(number)):
+        with injected(threads, point):
             outcome = trial.writer.go()
-        where = f"{thread} {name} {number}"
         if outcome.ended != -9:
-            survived.append(where)
-        broken += [f"{where}: {text}" for text in trial.check(objects, outcome)]
+            survived.append(point)
+        broken += [f"{point}: {text}" for text in trial.check(objects, outcome)]
     print(f"{len(points)} crash points, {len(broken)} broken promises, {len(survived)} not reached")
     assert broken == []
     assert len(survived) <= len(points) // 20, survived
@@ -154,34 +146,35 @@ def test_P1_P2_F01_to_F07_a_kill_and_a_power_cut_at_every_system_call(trial: Tri
     [
         ("no file sync", None),
         ("no folder sync", None),
-        ("answer before fact", ("receiver", "sendto", 1)),
+        ("answer before fact", Point("receiver", "sendto", 1)),
     ],
 )
-def test_the_checker_sees_a_broken_store_path(trial: Trial, mutant: str, fault: tuple[str, str, int] | None) -> None:
+def test_the_checker_sees_a_broken_store_path(trial: Trial, mutant: str, fault: Point | None) -> None:
     objects, threads = trial.prepare(mutant)
-    with injected(threads[fault[0]], fault[1], "signal=KILL", str(fault[2])) if fault else nullcontext():
+    with injected(threads, fault) if fault else nullcontext():
         outcome = trial.writer.go()
     assert outcome.stored
     assert trial.check(objects, outcome) != []
 
 
+@pytest.mark.parametrize("trial", FILE_SYSTEMS[:1], indirect=True)  # None sees a call that strace lets fail.
 def test_F10_F11_F13_F22_an_error_at_every_system_call_is_refused_and_leaves_nothing(
     trial: Trial, tmp_path: Path
 ) -> None:
-    points = discovered(trial, tmp_path / "trace", "recvfrom")
+    calls = discovered(trial, tmp_path / "trace")
+    points = [point for point in calls.of(_ERRORS) if point.thread == "receiver"]
     broken: list[str] = []
     refused = 0
-    for thread, name, number in points:
-        if (error := _ERRORS[thread].get(name)) is None:
-            continue
+    for point in points:
+        error = _ERRORS[point.name]
         objects, threads = trial.prepare()
-        with injected(threads[thread], name, f"error={error}", str(number)):
+        with injected(threads, point, f"error={error}"):
             outcome = trial.writer.go()
         refused += len(outcome.refused)
-        where = f"{thread} {name} {number} {error}"
+        where = f"{point} {error}"
         if not outcome.finished:
             broken.append(f"{where}: the process ended with {outcome.ended}")
-        if name != "unlinkat" and trial.site.temp_files():
+        if point.name != "unlinkat" and trial.site.temp_files():
             broken.append(f"{where}: a temp file stays")
         broken += [f"{where}: {text}" for text in trial.check(objects, outcome, cut=False)]
     assert broken == []

@@ -16,13 +16,12 @@ from annals.storage_upkeep import moving
 from domain import instance, storage
 from processes.move_storage import Outcome
 from tests.durability.disks import FILE_SYSTEMS
-from tests.durability.injection import EFFECTS, WITHOUT_EFFECT, injected, traced
 from tests.durability.objects import Sent, sent, study_uid
 from tests.durability.site import Site, Writer
+from tests.durability.sweep import kill_at_points
 from tests.durability.writer import BY, store
 
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(900)]
-TRIALS = 5
 
 
 class Removal:
@@ -110,25 +109,4 @@ def removal(request: pytest.FixtureRequest, images: Path) -> Iterator[Removal]:
 def test_STO_5_a_move_that_is_killed_or_loses_its_power_is_taken_up_and_nothing_is_lost_or_twice(
     removal: Removal, tmp_path: Path, seeded: random.Random, soak: bool
 ) -> None:
-    threads = removal.begin()
-    with traced(threads, tmp_path / "trace") as calls:
-        assert removal.writer.go().finished
-    assert {name for _, name in calls} <= EFFECTS | WITHOUT_EFFECT
-    assert removal.check(cut=False) == []
-    points = [
-        (thread, name, number)
-        for (thread, name), found in sorted(calls.items())
-        if name in EFFECTS
-        for number in range(1, found + 1)
-    ]
-    assert len(points) > 100
-    broken: list[str] = []
-    reached = 0
-    for number, (thread, name, when) in enumerate(points if soak else seeded.sample(points, TRIALS)):
-        threads = removal.begin()
-        with injected(threads[thread], name, "signal=KILL", str(when)):
-            outcome = removal.writer.go()
-        reached += outcome.ended == -9
-        broken += [f"{thread} {name} {when}: {text}" for text in removal.check(cut=bool(number % 2))]
-    assert broken == []
-    assert reached > TRIALS // 2
+    kill_at_points(removal, tmp_path / "trace", seeded, points_min=100, all_of_them=soak)
