@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import check_durability
@@ -77,7 +78,9 @@ def test_two_who_start_at_the_same_time_share_one_server_and_the_last_to_go_leav
         assert works_in(folder / "postgres" / "data") == []
 
 
-def test_an_adopted_server_that_was_only_busy_is_still_stopped_by_its_keeper(made: Path) -> None:
+def test_an_adopted_server_that_was_only_busy_is_still_stopped_by_its_keeper(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     starter = subprocess.Popen(
         [sys.executable, "-m", "tests.durability.starter", str(made)],
         cwd=Path(__file__).parents[2],
@@ -97,6 +100,8 @@ def test_an_adopted_server_that_was_only_busy_is_still_stopped_by_its_keeper(mad
         return False
 
     os.kill(orphan, signal.SIGSTOP)
+    dsn = keeper.dsn
+    monkeypatch.setattr(keeper, "dsn", lambda *of: make_conninfo(dsn(*of), connect_timeout=2))
     try:
         keeper.check(wake_once_a_second_one_was_started)
     finally:

@@ -22,7 +22,7 @@ from projections import devices
 from projections.devices import DEVICES
 from projections.engine import Projection, Reader, ReadModel
 
-LIMITS = Limits(projection_batch_max=4, lock_timeout_seconds=1.0)
+LIMITS = Limits(projection_batch_max=4, lock_timeout_seconds=1.0, query_timeout_seconds=2.0)
 
 
 class _Held:
