@@ -10,7 +10,6 @@ from annals.supervisor import SOCKETS_VARIABLE
 from domain.errors import Unavailable
 
 _BACKLOG = 256
-_BIND_SECONDS = 10.0
 
 
 def open_listening_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -29,9 +28,9 @@ def open_listening_socket(host: str, port: int, *, reuse_port: bool = False) -> 
     return listening
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int, wait_seconds: float) -> socket.socket:
     """A listening socket; a predecessor that was killed may need a moment to let go of the port."""
-    deadline = time.monotonic() + _BIND_SECONDS
+    deadline = time.monotonic() + wait_seconds
     while True:
         try:
             return open_listening_socket(host, port)

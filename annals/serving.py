@@ -54,7 +54,7 @@ def _serve_all(settings: Settings, cfg: Path | None) -> int:
             archive.prepare_derived()
             archive.make_demo_certificates(Actor("system", "first start"))
         for name, host, port in _listeners(settings):
-            sockets[name] = bound(host, port)
+            sockets[name] = bound(host, port, settings.as_limits().port_wait_seconds)
         return Supervisor(
             _roles(settings, cfg, sockets),
             {**os.environ, "ANNALS_DATABASE__DSN": dsn},

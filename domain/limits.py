@@ -126,6 +126,7 @@ class Limits:
     frames_a_request_max: int = 10_000
     ranges_max: int = 10
 
+    port_wait_seconds: float = 10.0
     drain_timeout_seconds: float = 8.0
     health_probe_timeout_seconds: float = 3.0
     incoming_grace_seconds: float = 60.0

@@ -13,7 +13,6 @@ from domain.errors import AnnalsError
 from domain.event import Actor
 
 _LOG = logging.getLogger("annals.storages")
-_EVERY_SECONDS = 1.0
 _BY = Actor("system", "storages")
 
 
@@ -26,7 +25,7 @@ class KnownStorages:
 
     def follow(self, ended: threading.Event) -> None:
         """Until the end: take over what changed, see after the storages, record what fails and what recovers."""
-        while not ended.wait(_EVERY_SECONDS):
+        while not ended.wait(self._archive.limits.storage_check_seconds):
             try:
                 self._files.use(self._archive.known_storages())
                 self._files.look()
