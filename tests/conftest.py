@@ -32,8 +32,10 @@ def folder_that_others_enter() -> Iterator[Path]:
     """A fresh folder for a data folder: PostgreSQL runs as another account than root, which pytest's are closed to."""
     folder = Path(tempfile.mkdtemp(prefix="annals-tests-"))
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _use_memory() -> None:

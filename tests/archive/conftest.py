@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -12,13 +13,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.postgres.embedded import EmbeddedPostgres
+from adapters.postgres.migrate import migrate
 from tests.archive.commands import commands
-from tests.conftest import folder_that_others_enter
+from tests.conftest import MIGRATIONS, folder_that_others_enter
 
 SMALL = {"ANNALS_WORKER__ENABLED": "false", "ANNALS_DIMSE__PROCESSES": "1"}
 """Settings of an archive without what its tests do not look at; every process takes a second of a core to start."""
@@ -43,26 +48,32 @@ class Archive:
 
     def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = data
-        self.port = free_port()
-        self.http_port = free_port()
-        self.dicomweb_port = free_port()
         self.environment = {
             **os.environ,
-            "ANNALS_DIMSE__STORE_PORT": str(self.port),
+            "ANNALS_DIMSE__STORE_PORT": str(free_port()),
             "ANNALS_DIMSE__HOST": "127.0.0.1",
             "ANNALS_DIMSE__STORE_TLS": "false",
             "ANNALS_DIMSE__WORKLIST": "false",
             "ANNALS_DIMSE__WORKLIST_TLS": "false",
-            "ANNALS_HTTP__PORT": str(self.http_port),
-            "ANNALS_DICOMWEB__PORT": str(self.dicomweb_port),
+            "ANNALS_HTTP__PORT": str(free_port()),
+            "ANNALS_DICOMWEB__PORT": str(free_port()),
             "ANNALS_DICOMWEB__HOST": "127.0.0.1",
             "ANNALS_HTTP__HOST": "127.0.0.1",
             "ANNALS_LIMITS__DEVICE_CALLS_A_MINUTE_MAX": "1000",
             "ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576",
             **(settings or {}),
         }
+        self.port, self.http_port, self.dicomweb_port = (
+            int(self.environment[f"ANNALS_{door}_PORT"]) for door in ("DIMSE__STORE", "HTTP_", "DICOMWEB_")
+        )
         self.lines = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+
+    def with_database(self) -> Archive:
+        """Spare it the second that its first start takes for an embedded database; those without show that."""
+        (self.data / "postgres").mkdir(parents=True)
+        subprocess.run(["cp", "-a", str(_new_database()), str(self.data / "postgres")], check=True)
+        return self
 
     def start(self, seconds: float = 60) -> Archive:
         with self.lines.open("ab") as lines:
@@ -159,6 +170,31 @@ class Archive:
         return found
 
 
+@cache
+def _new_database() -> Path:
+    """The folder of an empty embedded database, as a first start makes it."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    server = EmbeddedPostgres(kept.enter_context(folder_that_others_enter()))
+    server.start()
+    migrate(server.dsn(), MIGRATIONS)
+    server.stop()
+    return server.data
+
+
+@contextmanager
+def running_archive(settings: Mapping[str, str] | None = None) -> Iterator[Archive]:
+    """An archive with a data folder of its own that runs, and ends well."""
+    with folder_that_others_enter() as folder:
+        archive = Archive(folder / "data", settings)
+        archive.with_database().start()
+        try:
+            yield archive
+        finally:
+            ended = archive.stop()
+        assert ended == 0
+
+
 @pytest.fixture
 def make_archive() -> Iterator[Callable[..., Archive]]:
     """Makes archives with settings; all are stopped and their databases with them."""
@@ -176,21 +212,10 @@ def make_archive() -> Iterator[Callable[..., Archive]]:
 
 
 @pytest.fixture(scope="module")
-def plain_archive() -> Iterator[Archive]:
-    """One running archive for the tests of a module that look at nothing that is derived."""
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", {"ANNALS_WORKER__ENABLED": "false"}).start()
-        yield running
-        assert running.stop() == 0
-
-
-@pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    """One running archive for the tests of a module."""
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data").start()
+    """One running archive for the tests of a module, which look at nothing that is derived."""
+    with running_archive({"ANNALS_WORKER__ENABLED": "false"}) as running:
         yield running
-        assert running.stop() == 0
 
 
 @pytest.fixture(scope="session")
@@ -198,8 +223,6 @@ def shown_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]
     """One running archive with objects of every kind that is shown, for all tests of rendering."""
     from tests.archive.shown_objects import store
 
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data").start()
+    with running_archive() as running:
         store(running, tmp_path_factory.mktemp("shown"))
         yield running
-        assert running.stop() == 0

@@ -15,9 +15,8 @@ import pytest
 
 from bench.programs import free_port, program
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.samples import Sample
-from tests.conftest import folder_that_others_enter
 
 _PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 _SENT = tuple(
@@ -84,11 +83,10 @@ def _json(url: str) -> Any:
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
     folder = tmp_path_factory.mktemp("orthanc")
     port = free_port()
-    with folder_that_others_enter() as data, (folder / "output.log").open("wb") as lines:
+    with running_archive(SMALL) as archive, (folder / "output.log").open("wb") as lines:
         orthanc = subprocess.Popen(
             [program("Orthanc"), str(_configuration(folder, port))], stdout=lines, stderr=lines, start_new_session=True
         )
-        archive = Archive(data / "data", SMALL).start()
         try:
             until(lambda: _answers(f"http://127.0.0.1:{port}/system"), 30, "Orthanc is ready")
             for one in _SENT:
@@ -98,7 +96,6 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
         finally:
             orthanc.terminate()
             orthanc.wait(20)
-            archive.stop()
 
 
 def _configuration(folder: Path, port: int) -> Path:

@@ -8,18 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.archive.conftest import Archive, free_port, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import SMALL, Archive, free_port, running_archive, until
 from tests.dimse.raw_peer import RJ, RawPeer, associate_request
 
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
     """An archive that knows its devices only."""
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", {"ANNALS_DIMSE__ACCEPT_ANY": "false"}).start()
+    with running_archive({**SMALL, "ANNALS_DIMSE__ACCEPT_ANY": "false"}) as running:
         yield running
-        assert running.stop() == 0
 
 
 def test_DEV_3_a_device_is_called_by_command_and_shown_with_time_and_implementation(archive: Archive) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import Archive, running_archive, until
 from tests.dimse import raw_peer
 from tests.dimse.raw_peer import RawPeer
 
@@ -22,16 +21,18 @@ STUDY = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.3.6.1.4.1.5
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    settings = {"ANNALS_DIMSE__ACCEPT_ANY": "false", "ANNALS_LIMITS__REJECTION_INTERVAL_SECONDS": "2"}
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", settings).start()
+    settings = {
+        "ANNALS_WORKER__ENABLED": "false",
+        "ANNALS_DIMSE__ACCEPT_ANY": "false",
+        "ANNALS_LIMITS__REJECTION_INTERVAL_SECONDS": "2",
+    }
+    with running_archive(settings) as running:
         running.annals("device", "add", "ALL", "127.0.0.1", "104")
         running.annals("device", "add", "NONE", "127.0.0.1", "104", "--rights", "")
         running.annals("device", "add", "AWAY", "192.0.2.7", "104")
         running.annals("device", "add", "NAMED", "localhost", "104")
         running.annals("device", "add", "LOST", "does-not-resolve.invalid", "104")
         yield running
-        assert running.stop() == 0
 
 
 def test_the_archive_is_ready_though_its_own_probe_is_no_device(archive: Archive) -> None:

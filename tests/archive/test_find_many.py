@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
@@ -20,8 +19,7 @@ from annals.compose import FACTS
 from domain.event import Actor
 from domain.instance import Content, InstanceStored
 from domain.limits import Limits
-from tests.archive.conftest import SMALL, Archive
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import SMALL, Archive, running_archive
 
 _STUDIES = 3_000
 _MATCHES_MAX = 2_000
@@ -30,13 +28,13 @@ _MATCHES_MAX = 2_000
 @pytest.fixture(scope="module")
 def filled() -> Iterator[Archive]:
     """An archive whose log tells of many studies."""
-    with folder_that_others_enter() as folder:
-        yield from _filled(folder / "data")
+    with running_archive({**SMALL, "ANNALS_LIMITS__QUERY_MATCHES_MAX": str(_MATCHES_MAX)}) as archive:
+        _fill(archive)
+        yield archive
 
 
-def _filled(data: Path) -> Iterator[Archive]:
-    archive = Archive(data, {**SMALL, "ANNALS_LIMITS__QUERY_MATCHES_MAX": str(_MATCHES_MAX)}).start()
-    log = EventLog(EmbeddedPostgres(data / "postgres").dsn(), FACTS, Limits())
+def _fill(archive: Archive) -> None:
+    log = EventLog(EmbeddedPostgres(archive.data / "postgres").dsn(), FACTS, Limits())
     log.open()
     for first in range(0, _STUDIES, 500):
         facts, rows = [], []
@@ -53,8 +51,6 @@ def _filled(data: Path) -> Iterator[Archive]:
             rows.append(row)
         log.append_many(facts, by=Actor("system", "test"), particulars=list({row.id: row for row in rows}.values()))
     log.close()
-    yield archive
-    assert archive.stop() == 0
 
 
 @pytest.fixture

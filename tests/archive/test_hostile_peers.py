@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.conftest import Archive, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import Archive, running_archive, until
 from tests.dicom.encoding import element, minimal, text
 from tests.dimse.raw_peer import (
     ABORT,
@@ -43,6 +42,7 @@ ATTACKER, OTHER = "127.0.0.2", "127.0.0.3"
 ECHO_SECONDS = 5.0
 MIB = 1024 * 1024
 SETTINGS = {
+    "ANNALS_WORKER__ENABLED": "false",
     "ANNALS_DIMSE__PROCESSES": "2",
     "ANNALS_LIMITS__PDU_HEADER_TIMEOUT_SECONDS": "2",
     "ANNALS_LIMITS__PDU_TIMEOUT_SECONDS": "2",
@@ -83,13 +83,11 @@ def footing(archive: Archive) -> Footing:
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", SETTINGS).start()
+    with running_archive(SETTINGS) as running:
         running.annals("device", "add", "STATION", "127.0.0.1", "11112")
         for _ in range(20):
             echo(running)
         yield running
-        assert running.stop() == 0
 
 
 def echo(archive: Archive) -> float:
@@ -397,7 +395,7 @@ def _children(parent: int) -> list[int]:
 
 
 def test_P15_an_idle_association_hears_that_the_archive_stops(make_archive: Callable[..., Archive]) -> None:
-    stopping = make_archive(SETTINGS).start()
+    stopping = make_archive(SETTINGS).with_database().start()
     with RawPeer(stopping.port) as peer:
         peer.established()
         ending = threading.Thread(target=stopping.stop)

@@ -8,7 +8,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,8 @@ import pytest
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, free_port, until
+from tests.archive.commands import commands
+from tests.archive.conftest import SMALL, Archive, free_port, until
 from tests.dicom.encoding import minimal
 from tests.importing.command_runs import PROGRAM, Importing, images
 
@@ -113,7 +113,7 @@ def test_a_server_that_goes_away_is_waited_for_then_given_up_with_a_message(
     make_archive: Callable[..., Archive], importing: Importing, tmp_path: Path
 ) -> None:
     uids = images(tmp_path / "files", 300)
-    archive = make_archive().start()
+    archive = make_archive(SMALL).with_database().start()
     with subprocess.Popen(
         importing.arguments(archive.port, tmp_path / "files"),
         env=importing.environment,
@@ -216,19 +216,18 @@ def test_objects_of_more_classes_than_an_association_carries_are_all_sent(
     ],
 )
 def test_wrong_arguments_are_told_with_exit_code_2(importing: Importing, arguments: list[str], says: str) -> None:
-    for program in ([str(PROGRAM)], [sys.executable, "-m", "annals", "import"]):
-        done = subprocess.run(
-            [*program, *arguments],
-            env=importing.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
+    done = commands().run(["import", *arguments], importing.environment, timeout_seconds=60)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_arguments_are_told_by_dcm_import_too(importing: Importing) -> None:
+    done = subprocess.run(
+        [PROGRAM, "127.0.0.1"], env=importing.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "all four" in done.stderr
 
 
 def test_a_server_that_is_not_there_is_exit_code_3(importing: Importing, tmp_path: Path) -> None:

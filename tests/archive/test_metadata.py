@@ -19,10 +19,9 @@ from pydicom.sequence import Sequence
 
 from projections.catalogue.due import KINDS
 from tests.archive import samples
-from tests.archive.conftest import Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.test_wado import get, parts_of
 from tests.codecs.pictures import made, saved
-from tests.conftest import folder_that_others_enter
 from tests.dicom.test_json_model import expected
 
 ROOT = "1.2.826.0.1.3680043.8.498.14"
@@ -97,8 +96,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "ANNALS_LIMITS__DERIVATION_REST_SECONDS": "0.2",
         "ANNALS_LIMITS__DERIVATION_ATTEMPTS_MAX": "1",
     }
-    with folder_that_others_enter() as folder:
-        running = Site(Archive(folder / "data", settings).start(), tmp_path_factory.mktemp("metadata"))
+    with running_archive(settings) as archive:
+        running = Site(archive, tmp_path_factory.mktemp("metadata"))
         for number in (1, 2, 3):
             running.add(_image(PLAIN, number))
         for number, command in enumerate(
@@ -106,7 +105,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ):
             running.add(_image(MIXED, number), *command)
         yield running
-        assert running.archive.stop() == 0
 
 
 def _uris(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -425,7 +423,7 @@ def test_what_is_asked_for_earlier_is_made_then_and_what_cannot_be_read_is_said(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
     """Table 10.4.3-1: 206 where representations of some, but not all, are given."""
-    archive = make_archive({"ANNALS_WORKER__ENABLED": "false"}).start()
+    archive = make_archive(SMALL).with_database().start()
     for number in (1, 2):
         _sent(archive, saved(_image(PLAIN, number), tmp_path / f"{number}.dcm"))
     kept = sorted((archive.data / "storage").rglob("*.dcm"), key=lambda path: path.stat().st_mtime)

@@ -15,10 +15,9 @@ import pytest
 
 from api.dicomweb.media_types import MULTIPART_RELATED
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive
+from tests.archive.conftest import SMALL, Archive, running_archive
 from tests.archive.openapi_hooks import BOUNDARY
 from tests.archive.samples import Sample
-from tests.conftest import folder_that_others_enter
 
 _NAMES = ("SC_rgb_rle_2frame.dcm", "CT_small.dcm", "test-SR.dcm")
 _CHECKS = "not_a_server_error,content_type_conformance,status_code_conformance,response_schema_conformance"
@@ -33,11 +32,9 @@ def sent() -> list[Sample]:
 
 @pytest.fixture(scope="module")
 def archive(sent: Sequence[Sample]) -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", SMALL).start()
+    with running_archive(SMALL) as running:
         assert {samples.send(running.port, one)[0] for one in sent} == {0}
         yield running
-        assert running.stop() == 0
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +65,7 @@ def _aimed(description: dict[str, Any], sent: Sequence[Sample]) -> dict[str, Any
     return aimed
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("aimed", [True, False])
 @pytest.mark.timeout(900)
 def test_WEB_1_no_request_of_the_description_ends_in_a_500(

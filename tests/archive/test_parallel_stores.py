@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 
-import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -20,11 +19,6 @@ from tests.archive.conftest import Archive
 SUCCESS = 0x0000
 TRANSIENT = 2
 ASSOCIATIONS, INSTANCES = 4, 40
-
-
-@pytest.fixture(scope="module")
-def archive(plain_archive: Archive) -> Archive:
-    return plain_archive
 
 
 def send(archive: Archive, images: list[Dataset], statuses: list[int]) -> None:

@@ -18,8 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tests.archive.conftest import SMALL, Archive
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import SMALL, Archive, running_archive
 
 _CT, _SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 _ROOT = "1.2.826.0.1.3680043.8.498.11"
@@ -96,8 +95,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         "ANNALS_LIMITS__QUERY_REMAINING_MAX": "3",
     }
     files = tmp_path_factory.mktemp("objects")
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", settings).start()
+    with running_archive(settings) as running:
         for made in _population():
             made.file_meta = FileMetaDataset()
             made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -107,7 +105,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         sent = running.dcmtk("storescu", *sorted(map(str, Path(files).glob("*.dcm"))))
         assert sent.returncode == 0, sent.stderr
         yield running
-        assert running.stop() == 0
 
 
 def _get(archive: Archive, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:

@@ -112,14 +112,9 @@ class Destination:
 
 
 @pytest.fixture(scope="module")
-def archive(plain_archive: Archive) -> Archive:
-    return plain_archive
-
-
-@pytest.fixture(scope="module")
-def registered(plain_archive: Archive) -> int:
+def registered(archive: Archive) -> int:
     port = free_port()
-    plain_archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(port))
+    archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(port))
     return port
 
 
@@ -493,7 +488,7 @@ def test_getscu_of_DCMTK(archive: Archive, study: Study, tmp_path: Path) -> None
 def test_C3_11_more_sub_operations_than_the_counters_hold_are_refused_before_the_first(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
-    archive = make_archive({**SMALL, "ANNALS_LIMITS__SUB_OPERATIONS_MAX": str(IMAGES - 1)}).start()
+    archive = make_archive({**SMALL, "ANNALS_LIMITS__SUB_OPERATIONS_MAX": str(IMAGES - 1)}).with_database().start()
     study = Study(archive, tmp_path)
     archive.annals("device", "add", "DESTINATION", "127.0.0.1", str(free_port()))
     status, _ = move(archive, "DESTINATION", study.query())

@@ -32,19 +32,14 @@ BOTH = (CTImageStorage, MRImageStorage)
 
 
 @pytest.fixture(scope="module")
-def archive(plain_archive: Archive) -> Archive:
-    return plain_archive
-
-
-@pytest.fixture(scope="module")
 def study(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return Study(archive, tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
-def port(plain_archive: Archive) -> int:
+def port(archive: Archive) -> int:
     number = free_port()
-    plain_archive.annals(
+    archive.annals(
         "device", "add", "PREFERS", "127.0.0.1", str(number), "--preferred-transfer-syntax", JPEG2000Lossless
     )
     return number

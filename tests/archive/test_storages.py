@@ -17,10 +17,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom.ae import ApplicationEntity
 
 from tests.archive import samples, stow
-from tests.archive.conftest import Archive, until
+from tests.archive.conftest import SMALL, Archive, until
 from tests.dicom.encoding import minimal
 
 SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
+SETTINGS = {**SMALL, "ANNALS_LIMITS__STORAGE_CHECK_SECONDS": "0.2"}
 MIB = 1024 * 1024
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -107,8 +108,8 @@ def test_STO_1_F10_the_next_storage_takes_over_both_full_is_A700_and_space_bring
     make_archive: Callable[..., Archive], disk: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
     first, second = disk("first", 24 * MIB), disk("second", 24 * MIB)
-    settings = {"ANNALS_STORAGE__PATH": str(first / "s"), "ANNALS_LIMITS__STORAGE_FREE_MIN": str(4 * MIB)}
-    archive = make_archive(settings).start()
+    settings = {**SETTINGS, "ANNALS_STORAGE__PATH": str(first / "s"), "ANNALS_LIMITS__STORAGE_FREE_MIN": str(4 * MIB)}
+    archive = make_archive(settings).with_database().start()
     archive.annals("storage", "add", "second", str(second / "s"))
     until(lambda: announced(archive, 30 * MIB, stow.RELATED) == 100, 60, "both together have the space")
     assert announced(archive, 60 * MIB, stow.RELATED) == 507
@@ -138,7 +139,7 @@ def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back
     make_archive: Callable[..., Archive], disk: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
     mount = disk("mounted", 64 * MIB)
-    archive = make_archive({"ANNALS_STORAGE__PATH": str(tmp_path / "kept")}).start()
+    archive = make_archive({**SETTINGS, "ANNALS_STORAGE__PATH": str(tmp_path / "kept")}).with_database().start()
     spare = tmp_path / "spare"
     archive.annals("storage", "add", "mounted", str(mount / "s"))
     archive.annals("storage", "add", "spare", str(spare))
@@ -166,8 +167,12 @@ def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back
 def test_STO_2_STO_5_a_storage_is_moved_removed_adopted_scrubbed_and_reconciled(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
-    limits = {"ANNALS_LIMITS__MOVED_FILE_GRACE_SECONDS": "0.1", "ANNALS_LIMITS__ORPHAN_GRACE_SECONDS": "0.1"}
-    archive = make_archive(limits).start()
+    limits = {
+        **SETTINGS,
+        "ANNALS_LIMITS__MOVED_FILE_GRACE_SECONDS": "0.1",
+        "ANNALS_LIMITS__ORPHAN_GRACE_SECONDS": "0.1",
+    }
+    archive = make_archive(limits).with_database().start()
     default, second = archive.data / "storage", tmp_path / "second"
     send = Sender(archive)
     for _ in range(5):
@@ -227,8 +232,12 @@ def test_F16_F17_F49_read_only_foreign_copied_and_unknown_folders(
     mount, spare = disk("disk", 64 * MIB), tmp_path / "spare"
     kept = mount / "s"
     # A storage whose write failed is asked last for a while.
-    limits = {"ANNALS_LIMITS__ORPHAN_GRACE_SECONDS": "0.1", "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "1"}
-    archive = make_archive({"ANNALS_STORAGE__PATH": str(kept), **limits}).start()
+    limits = {
+        **SETTINGS,
+        "ANNALS_LIMITS__ORPHAN_GRACE_SECONDS": "0.1",
+        "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "0.5",
+    }
+    archive = make_archive({**limits, "ANNALS_STORAGE__PATH": str(kept)}).with_database().start()
     archive.annals("storage", "add", "spare", str(spare))
     send = Sender(archive)
     until(lambda: storing_in(archive, send, kept), 60, "the first is written")
@@ -266,7 +275,7 @@ def test_F16_F17_F49_read_only_foreign_copied_and_unknown_folders(
         assert (refused.returncode, "path:" in refused.stderr) == (2, True)
     assert archive.stop() == 0
 
-    other = make_archive(limits).start()
+    other = make_archive(limits).with_database().start()
     for number, folder in enumerate((copy, spare)):
         other.annals("storage", "add", f"found{number}", str(folder))
         looked = other.annals("storage", "reconcile", f"found{number}", check=False)

@@ -36,11 +36,6 @@ OTHERS = sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def archive(plain_archive: Archive) -> Archive:
-    return plain_archive
-
-
 @pytest.fixture(autouse=True)
 def _send_files_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)

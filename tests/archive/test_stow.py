@@ -21,10 +21,9 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.stow import BOUNDARY, DICOM, RELATED, Answer, multipart, part10, post, store
 from tests.archive.test_store_samples import given_back
-from tests.conftest import folder_that_others_enter
 from tests.dicom.broken import BROKEN, CANNOT_UNDERSTAND, RESOURCES, WHOLE, deflate_bomb
 from tests.dicom.encoding import CT_CLASS, DEFLATED, description, element, image, item, minimal, text
 
@@ -44,12 +43,10 @@ def archive() -> Iterator[Archive]:
         "ANNALS_LIMITS__REQUEST_BODY_TIMEOUT_SECONDS": "2",
         "ANNALS_LIMITS__REQUEST_BODY_MAX": str(64 * MIB),
     }
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", settings).start()
+    with running_archive(settings) as running:
         yield running
         assert "Traceback" not in running.log_lines()
         assert PATIENT not in running.log_lines()
-        assert running.stop() == 0
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,9 @@ import psycopg
 import pytest
 
 from adapters.postgres.embedded import EmbeddedPostgres
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.stow import RELATED, Answer, multipart, part10, store
 from tests.archive.test_wado import memory
-from tests.conftest import folder_that_others_enter
 from tests.dicom.encoding import minimal
 from tests.durability import machine
 from tests.postgres.between import LosesAnswers
@@ -42,10 +41,8 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", {**SETTINGS, "ANNALS_FAILPOINTS": ";".join(FAULTS)}).start()
+    with running_archive({**SETTINGS, "ANNALS_FAILPOINTS": ";".join(FAULTS)}) as running:
         yield running
-        assert running.stop() == 0
 
 
 def file(number: int) -> bytes:

@@ -39,11 +39,6 @@ _JXL = "1.2.840.10008.1.2.4.112"
 Part = tuple[str, str, bytes]
 
 
-@pytest.fixture(scope="module")
-def archive(plain_archive: Archive) -> Archive:
-    return plain_archive
-
-
 def body(*parts: Part) -> bytes:
     framed = b""
     for content_type, location, data in parts:

@@ -32,8 +32,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, free_port, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import Archive, free_port, running_archive, until
 from tests.tls.authority import Issued, authority, issue, rsa_key
 from tests.tls.test_revocation import crl
 
@@ -85,23 +84,22 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with folder_that_others_enter() as folder:
-        ports = free_port(), free_port(), free_port()
-        archive = Archive(
-            folder / "data",
-            {
-                # Both IPv6 and IPv4, whose addresses then come mapped.
-                "ANNALS_DIMSE__HOST": "::",
-                "ANNALS_DIMSE__WORKLIST": "true",
-                "ANNALS_DIMSE__WORKLIST_PORT": str(ports[2]),
-                "ANNALS_DIMSE__STORE_TLS": "true",
-                "ANNALS_DIMSE__STORE_TLS_PORT": str(ports[0]),
-                "ANNALS_DIMSE__WORKLIST_TLS": "true",
-                "ANNALS_DIMSE__WORKLIST_TLS_PORT": str(ports[1]),
-                "ANNALS_LIMITS__CERTIFICATE_WATCH_SECONDS": "0.2",
-            },
-        )
-        site = Site(archive.start(), folder, *ports, free_port())
+    ports = free_port(), free_port(), free_port()
+    settings = {
+        "ANNALS_WORKER__ENABLED": "false",
+        # Both IPv6 and IPv4, whose addresses then come mapped.
+        "ANNALS_DIMSE__HOST": "::",
+        "ANNALS_DIMSE__WORKLIST": "true",
+        "ANNALS_DIMSE__WORKLIST_PORT": str(ports[2]),
+        "ANNALS_DIMSE__STORE_TLS": "true",
+        "ANNALS_DIMSE__STORE_TLS_PORT": str(ports[0]),
+        "ANNALS_DIMSE__WORKLIST_TLS": "true",
+        "ANNALS_DIMSE__WORKLIST_TLS_PORT": str(ports[1]),
+        "ANNALS_LIMITS__CERTIFICATE_WATCH_SECONDS": "0.2",
+    }
+    with running_archive(settings) as archive:
+        folder = archive.data.parent
+        site = Site(archive, folder, *ports, free_port())
         # The demo set of the first start is what the first tests of a site see.
         shown = archive.annals("certificate", "list").stdout
         assert shown.count("DEMO: NOT SAFE") == 3
@@ -118,7 +116,6 @@ def site() -> Iterator[Site]:
         archive.annals("certificate", "upload", "--device", "MODALITY", certificate)
         archive.annals("device", "tls", "MODALITY", "on")
         yield site
-        assert archive.stop() == 0
 
 
 def upload(site: Site, *, check: bool = True, **own: Issued) -> subprocess.CompletedProcess[str]:

@@ -34,9 +34,8 @@ from pydicom.uid import (
 )
 
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.codecs.pictures import made, saved
-from tests.conftest import folder_that_others_enter
 
 ROOT = "1.2.826.0.1.3680043.8.498.12"
 STUDY = f"{ROOT}.1"
@@ -102,14 +101,12 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Sent:
 
 @pytest.fixture(scope="module")
 def archive(sent: Sent) -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", SMALL).start()
+    with running_archive(SMALL) as running:
         for path in sent.files.values():
             sample = samples.read(path)
             assert sample
             assert samples.send(running.port, sample)[0] == 0
         yield running
-        assert running.stop() == 0
 
 
 def get(archive: Archive, path: str, accept: str = "", **headers: str) -> tuple[int, Any, bytes]:

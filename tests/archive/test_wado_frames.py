@@ -26,10 +26,9 @@ from pydicom.uid import (
 from adapters.codecs.decoding import decoded
 from adapters.codecs.image import Image
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.test_wado import converted, get, parts_of
 from tests.codecs.pictures import made, saved
-from tests.conftest import folder_that_others_enter
 
 STUDY = "1.2.826.0.1.3680043.8.498.13"
 SERIES = f"{STUDY}.1"
@@ -98,14 +97,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def archive(files: dict[str, Path]) -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", SMALL).start()
+    with running_archive(SMALL) as running:
         for path in files.values():
             sample = samples.read(path)
             assert sample
             assert samples.send(running.port, sample)[0] == 0
         yield running
-        assert running.stop() == 0
 
 
 def _path(name: str, what: str = "frames/1") -> str:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 
 _FINDER, _DOWNLOADER, _UPLOADER, _NOBODY, _STRANGER = (f"192.0.2.{number}" for number in range(1, 6))
 _SAMPLE = samples.read(samples.SAMPLES / "CT_small.dcm")
@@ -27,14 +26,12 @@ def archive() -> Iterator[Archive]:
         "ANNALS_DICOMWEB__TRUSTED_PROXIES": "127.0.0.1,198.51.100.0/24",
         "ANNALS_DICOMWEB__HOSTS": "pacs.example",
     }
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", settings).start()
+    with running_archive(settings) as running:
         assert _SAMPLE
         assert samples.send(running.port, _SAMPLE)[0] == 0
         for host, rights in ((_FINDER, "FIND"), (_DOWNLOADER, "DOWNLOAD"), (_UPLOADER, "UPLOAD"), (_NOBODY, "")):
             running.annals("device", "wado", "add", host, "--rights", rights)
         yield running
-        assert running.stop() == 0
 
 
 def _ask(archive: Archive, path: str, forwarded: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.conftest import SMALL, Archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.stow import part10, store
-from tests.conftest import folder_that_others_enter
 from tests.dicom.encoding import minimal
 
 _HEAD = b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n"
@@ -29,10 +28,8 @@ def archive() -> Iterator[Archive]:
         "ANNALS_LIMITS__QUERY_PAGE": "1",
         "ANNALS_DIMSE__ACCEPT_UNKNOWN_SOP_CLASSES": "no",
     }
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", settings).start()
+    with running_archive(settings) as running:
         yield running
-        assert running.stop() == 0
 
 
 def _said(archive: Archive, sent: bytes) -> bytes:

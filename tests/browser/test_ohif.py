@@ -15,8 +15,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
-from tests.archive.conftest import Archive, until
-from tests.conftest import folder_that_others_enter
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 
 _ROOT = Path(__file__).parent.parent.parent
 _CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
@@ -47,10 +46,8 @@ def _stored(archive: Archive, name: str, count: int) -> str:
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    with folder_that_others_enter() as folder:
-        running = Archive(folder / "data", {"ANNALS_DICOMWEB__OHIF": str(_build())}).start()
+    with running_archive({**SMALL, "ANNALS_DICOMWEB__OHIF": str(_build())}) as running:
         yield running
-        running.stop()
 
 
 @pytest.fixture(scope="module")
