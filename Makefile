@@ -60,7 +60,7 @@ test: compiled system-packages ohif
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
 
 soak: compiled system-packages
-	ANNALS_SOAK=1 $(BIN)/pytest -m "durability or soak" --timeout 7200
+	ANNALS_SOAK=1 $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "durability or soak" --durations 20 --timeout 3600
 
 bench: compiled system-packages
 	$(BIN)/python -m bench
