@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 from adapters.dicom.part10 import HEADER_MAX, read_file_header
@@ -23,6 +23,8 @@ ORPHANS = ".orphans"
 _FOLDER = re.compile(r"[0-9a-f]{2}\Z")
 _LEAF = re.compile(r"[0-9a-f]\Z")
 _FILE = re.compile(r"([0-9a-f]{64})(-[0-9a-f]{8})?\.dcm\Z")
+_GOING = "going-"
+_GOES = re.compile(rf"{_GOING}(?:.*-)?([0-9a-f]{{64}}(?:-[0-9a-f]{{8}})?\.dcm)\Z")
 _DIGEST = slice(len("ab/c/"), len("ab/c/") + 64)
 _AT_ONCE = 1024 * 1024
 
@@ -38,6 +40,7 @@ class Upkeep:
     def found(self) -> Iterator[FoundFile]:
         """Every object file that is there."""
         root = self._storage.opened().root
+        self._undo_removals(root)
         for branch in sorted(name for name in disk.names(root) if _FOLDER.match(name)):
             for leaf in sorted(_names(root, branch, _LEAF)):
                 for name in sorted(_names(root, f"{branch}/{leaf}", _FILE)):
@@ -89,7 +92,7 @@ class Upkeep:
             if not disk.exists(source, name):
                 return True
             with self._orphans() as orphans:
-                aside = self._aside(source, name, orphans)
+                aside = self._aside(source, name, orphans, _GOING)
                 if disk.modified(orphans, aside) > older_than or is_needed():
                     self._back(orphans, aside, source, name)
                     return False
@@ -124,7 +127,7 @@ class Upkeep:
         folder, name = self._place(content.path)
         try:
             with self._orphans() as orphans:
-                if not disk.exists(orphans, name):
+                if not any(disk.exists(orphans, one) for one in (name, _GOING + name)):
                     return False
                 for aside in [one for one in disk.names(orphans) if one.endswith(name)]:
                     if self._has_bytes_of(orphans, aside, content):
@@ -134,7 +137,7 @@ class Upkeep:
             os.close(folder)
         return False
 
-    @contextmanager
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
@@ -148,7 +151,7 @@ class Upkeep:
             raise OSError(errno.EINVAL, "not a path of a stored object", path)
         return disk.open_folder(self._storage.opened().root, folder), name
 
-    @contextmanager
+    @contextlib.contextmanager
     def _orphans(self) -> Iterator[int]:
         root = self._storage.opened().root
         if disk.make_folder(root, ORPHANS):
@@ -159,11 +162,25 @@ class Upkeep:
         finally:
             os.close(orphans)
 
-    def _aside(self, source: int, name: str, orphans: int) -> str:
-        aside = name
+    def _aside(self, source: int, name: str, orphans: int, prefix: str = "") -> str:
+        aside = prefix + name
         while not self._rename(source, name, orphans, aside):
-            aside = f"{uuid4()}-{name}"
+            aside = f"{prefix}{uuid4()}-{name}"
         return aside
+
+    def _undo_removals(self, root: int) -> None:
+        """What a killed process was about to remove lies at its place again; whoever is at it now finds it gone."""
+        if not disk.exists(root, ORPHANS):
+            return
+        with self._orphans() as orphans:
+            for going in list(filter(None, map(_GOES.match, disk.names(orphans)))):
+                name = going[1]
+                with contextlib.suppress(FileNotFoundError):
+                    place = disk.open_folder(root, f"{name[:2]}/{name[2]}")
+                    try:
+                        self._back(orphans, going[0], place, name)
+                    finally:
+                        os.close(place)
 
     def _back(self, orphans: int, aside: str, source: int, name: str) -> None:
         """Where the name is taken again, the file stays among the orphans."""

@@ -122,6 +122,23 @@ def test_D2_a_file_that_is_taken_into_use_or_needed_is_not_removed(
     assert list((root / ".orphans").iterdir()) == []
 
 
+def test_STO_5_a_removal_that_was_killed_half_way_is_undone_when_the_files_are_looked_at(
+    storage: Storage, root: Path, content: Content
+) -> None:
+    upkeep = Upkeep(storage)
+
+    def dies() -> bool:
+        raise KeyboardInterrupt
+
+    for look in (lambda: next(upkeep.found()).content == content, lambda: upkeep.bring_back(content)):
+        with pytest.raises(KeyboardInterrupt):
+            upkeep.remove(content.path, LATER, dies)
+        assert objects(root) == []
+        assert look()
+        assert upkeep.fault_of(content) == ""
+        assert list((root / ".orphans").iterdir()) == []
+
+
 def test_a_copy_that_cannot_be_read_back_is_none(
     storage: Storage, root: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
