@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ from domain.storage import StorageAdded, StorageChanged, StorageFailed, StorageR
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, INSTANCE, image
 from tests.files.conftest import LIMITS
 from tests.files.test_storage_keep import kept
+
+
+def record(log: list[Event], notice: Notice) -> bool:
+    """Append what a notice says to the facts of its storage; whether it says anything new."""
+    known, trouble, version = verbs.fold(log), notice.trouble, notice.version
+    said = (
+        verbs.fail(known, trouble, notice.reason, version) if notice.reason else verbs.recover(known, trouble, version)
+    )
+    log += said
+    return bool(said)
 
 
 class Told:
@@ -50,10 +61,7 @@ class Told:
         files.tell(self.record)
 
     def record(self, notice: Notice) -> bool:
-        known, about = verbs.fold(self.facts[notice.storage]), (notice.trouble, notice.version)
-        said = verbs.fail(known, about[0], notice.reason, about[1]) if notice.reason else verbs.recover(known, *about)
-        self.facts[notice.storage] += said
-        return bool(said)
+        return record(self.facts[notice.storage], notice)
 
     def said(self, name: str) -> list[str]:
         return [type(fact).__name__ for fact in self.facts[name][1:]]
@@ -223,15 +231,6 @@ def told_once(chance: random.Random) -> None:
     log: list[Event] = [StorageAdded("storage", "id", "/srv/x")]
     processes = [Looking(), Looking(), Looking()]
 
-    def record(notice: Notice) -> bool:
-        said = (
-            verbs.fail(verbs.fold(log), notice.trouble, notice.reason, notice.version)
-            if notice.reason
-            else verbs.recover(verbs.fold(log), notice.trouble, notice.version)
-        )
-        log.extend(said)
-        return bool(said)
-
     def take(one: Looking, step: str, reason: str) -> None:
         match step:
             case "see":
@@ -239,7 +238,7 @@ def told_once(chance: random.Random) -> None:
             case "note":
                 one.note()
             case "tell":
-                one.troubles.tell(record)
+                one.troubles.tell(partial(record, log))
             case _:
                 known = verbs.fold(log[: -1 if step == "behind" and len(log) > 1 else None])
                 assert known
