@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import signal
@@ -13,17 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.postgres.embedded import EmbeddedPostgres
-from adapters.postgres.migrate import migrate
 from tests.archive.commands import commands
-from tests.conftest import MIGRATIONS, folder_that_others_enter
+from tests.conftest import folder_that_others_enter, lay_database
 
 SMALL = {"ANNALS_WORKER__ENABLED": "false", "ANNALS_DIMSE__PROCESSES": "1"}
 """Settings of an archive without what its tests do not look at; every process takes a second of a core to start."""
@@ -71,8 +67,7 @@ class Archive:
 
     def with_database(self) -> Archive:
         """Spare it the second that its first start takes for an embedded database; those without show that."""
-        (self.data / "postgres").mkdir(parents=True)
-        subprocess.run(["cp", "-a", str(_new_database()), str(self.data / "postgres")], check=True)
+        lay_database(self.data / "postgres")
         return self
 
     def start(self, seconds: float = 60) -> Archive:
@@ -107,7 +102,7 @@ class Archive:
 
     def health(self) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/health/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/health/ready", timeout=30) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
@@ -116,7 +111,7 @@ class Archive:
         """The status of a GET below the DICOMweb base path."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.dicomweb_port}/dicom-web/{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refused:
             return refused.code
@@ -124,7 +119,7 @@ class Archive:
     def log_lines(self) -> str:
         return self.lines.read_text("utf-8", "replace") if self.lines.exists() else ""
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -168,18 +163,6 @@ class Archive:
                 if b"annals" in command and str(self.data).encode() in command:
                     found.append(int(entry.name))
         return found
-
-
-@cache
-def _new_database() -> Path:
-    """The folder of an empty embedded database, as a first start makes it."""
-    kept = ExitStack()
-    atexit.register(kept.close)
-    server = EmbeddedPostgres(kept.enter_context(folder_that_others_enter()))
-    server.start()
-    migrate(server.dsn(), MIGRATIONS)
-    server.stop()
-    return server.data
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from adapters.postgres.embedded import EmbeddedPostgres
 from annals import compose
 from annals.compose import Archive
 from annals.settings import load
+from tests.conftest import lay_database
 from tests.durability import machine
 from tests.durability.disks import Disk
 from tests.durability.objects import Sent
@@ -88,6 +90,8 @@ class Site:
         self._disks = [Disk(folder, f"{kind}-{name}", kind, 512) for name in ("files", "database")]
         self.storage = self._disks[0].path / "storage"
         self.data = self._disks[1].path / "data"
+        lay_database(self.data / "postgres")
+        os.sync()
         self.server = self._server()
 
     def _server(self) -> EmbeddedPostgres:

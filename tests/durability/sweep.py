@@ -28,10 +28,10 @@ class Interruptible(Protocol):
         ...
 
 
-def kill_at_points(
+def broken_by_kills(
     work: Interruptible, trace: Path, chance: random.Random, *, points_min: int, all_of_them: bool
-) -> None:
-    """Do the work undisturbed, then again and again with a kill at one of its system calls: nothing may be broken."""
+) -> list[str]:
+    """Do the work undisturbed, then again and again with a kill at one of its system calls; what is broken then."""
     threads = work.begin()
     with traced(threads, trace) as calls:
         assert work.writer.go().finished
@@ -48,8 +48,8 @@ def kill_at_points(
         reached += outcome.ended == -9
         broken += [f"{point}: {text}" for text in work.check(cut=bool(number % 2))]
     print(f"{len(points)} points, {len(tried)} tried, {reached} reached")
-    assert broken == []
     assert reached > len(tried) // 2
+    return broken
 
 
 def _without_mere_syncs(points: list[Point]) -> list[Point]:
