@@ -116,7 +116,7 @@ def _configuration(folder: Path, port: int) -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=5).close()
+        urllib.request.urlopen(url, timeout=60).close()
     except OSError:
         return False
     return True

@@ -28,7 +28,7 @@ def test_DEV_3_a_device_is_called_by_command_and_shown_with_time_and_implementat
         done = archive.annals("device", "echo", "WS")
     finally:
         device.terminate()
-        device.wait(10)
+        device.wait(60)
     assert f"WS at 127.0.0.1 port {port}: ok: it answers C-ECHO (" in done.stdout
     assert "ms)" in done.stdout
     assert "OFFIS_DCMTK" in done.stdout.splitlines()[1]

@@ -225,7 +225,7 @@ def test_B24_peers_of_one_byte_a_while_lock_nobody_out(archive: Archive) -> None
         served(archive)
         until(lambda: footing(archive).threads <= before.threads + 4, 30, "slow peers are dropped")
         ended.set()
-        trickling.join(10)
+        trickling.join(60)
     as_before(archive, before)
 
 

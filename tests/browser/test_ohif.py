@@ -127,7 +127,7 @@ def test_the_wheel_scrolls_through_slices_and_frames(
 
 def _asked(archive: Archive, path: str) -> tuple[int, str, str]:
     """Status, policy and text of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", archive.dicomweb_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", archive.dicomweb_port, timeout=60)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -68,7 +68,7 @@ class Door:
         return len(list(self.root.glob("??/?/*.dcm")))
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"
@@ -119,7 +119,7 @@ def open_door(
     thread.start()
     yield Door(port, root, log, listener, known)
     listener.stop_accepting()
-    thread.join(10)
+    thread.join(60)
     assert listener.drain(10)
     files.close()
     log.close()

@@ -126,7 +126,7 @@ def test_B24_a_message_that_trickles_in_small_PDUs_is_given_up(door: Door) -> No
         sending.start()
         answer = slow.answer()
         ended.set()
-        sending.join(10)
+        sending.join(60)
         assert answer == (ABORT, b"\0\0\2\0")
 
 
@@ -144,7 +144,7 @@ def test_B24_a_command_that_trickles_in_small_PDUs_is_given_up(door: Door) -> No
         sending.start()
         answer = slow.answer()
         ended.set()
-        sending.join(10)
+        sending.join(60)
         assert answer == (ABORT, b"\0\0\2\0")
 
 

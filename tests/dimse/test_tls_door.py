@@ -113,7 +113,7 @@ def test_B24_a_peer_behind_TLS_that_never_reads_is_given_up(door: Door, trust: s
     given_up = threading.Event()
     with TlsPeer(door.port, trust) as deaf:
         deaf.established()
-        deaf.socket.settimeout(15)
+        deaf.socket.settimeout(60)
 
         def talk() -> None:
             with contextlib.suppress(OSError):

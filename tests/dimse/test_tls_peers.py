@@ -254,7 +254,7 @@ def test_NET_2_a_cancel_is_seen_behind_TLS_also_in_the_record_that_brought_the_r
                 if not together:
                     assert not cancelled.wait(0.05)
                     peer.say(cancel)
-                assert cancelled.wait(10)
+                assert cancelled.wait(60)
 
 
 def test_what_TLS_sends_for_itself_is_no_message_to_wait_for(tmp_path: Path) -> None:
@@ -286,11 +286,11 @@ def test_what_TLS_sends_for_itself_is_no_message_to_wait_for(tmp_path: Path) -> 
 def acceptor(context: ssl.SSLContext) -> Iterator[int]:
     """A TLS server that shakes hands and no more."""
     listening = socket.create_server(("127.0.0.1", 0))
-    listening.settimeout(10)
+    listening.settimeout(60)
 
     def serve() -> None:
         with contextlib.suppress(OSError), listening.accept()[0] as connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             with context.wrap_socket(connection, server_side=True) as shaken:
                 shaken.recv(1)
 
@@ -298,7 +298,7 @@ def acceptor(context: ssl.SSLContext) -> Iterator[int]:
     thread.start()
     yield listening.getsockname()[1]
     listening.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

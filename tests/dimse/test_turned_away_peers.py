@@ -47,7 +47,7 @@ def rejections(log: EventLog) -> Iterator[Rejections]:
     thread.start()
     yield made
     made.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -165,11 +165,11 @@ def test_NET_4_on_a_socket_of_both_families_a_peer_has_the_address_that_it_has_e
     listener = Listener(listening, keeper, lambda _: None, LIMITS)
     thread = threading.Thread(target=listener.serve_forever)
     thread.start()
-    with socket.create_connection((target, port), 10) as peer:
+    with socket.create_connection((target, port), 60) as peer:
         peer.sendall(associate_request())
         assert peer.recv(10)[0] == RJ
     listener.stop_accepting()
-    thread.join(10)
+    thread.join(60)
     assert listener.drain(10)
     assert asked == [seen, seen]
     assert noted == [seen]
@@ -203,7 +203,7 @@ def test_noting_never_waits_and_what_a_dead_database_did_not_take_is_told_later(
     until(lambda: broken.asked > 0)
     broken.broken = False
     made.stop()
-    thread.join(10)
+    thread.join(60)
     assert sum(fact.count for fact in told(log, before)) == 100
 
 

@@ -103,7 +103,7 @@ def test_a_backend_that_outlives_its_killed_postmaster_does_not_keep_the_next_fr
         machine.kill_all([postmaster])
         connection.close()
     again = EmbeddedPostgres(folder)
-    again.start(timeout_seconds=15)
+    again.start(timeout_seconds=60)
     assert answers(again)
     again.stop()
 
@@ -123,6 +123,6 @@ def test_F47_lock_files_that_a_power_cut_left_do_not_keep_it_from_starting(
     for path, text in zip(lock_files(folder), whole, strict=True):
         path.write_text("" if pid is None else text.replace(text.split("\n")[0], str(pid), 1), "ascii")
     again = EmbeddedPostgres(folder)
-    again.start(timeout_seconds=15)
+    again.start(timeout_seconds=60)
     assert answers(again)
     again.stop()

@@ -29,7 +29,7 @@ def promptly(work: Callable[[], object]) -> None:
     """Run work that must not stand still."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -168,7 +168,7 @@ def test_F24_a_killed_backend_is_replaced_and_every_acknowledged_fact_is_there(d
                 continue
     finally:
         ended.set()
-        killing.join(10)
+        killing.join(60)
     _until(lambda: _can_note(log))
     seen = [fact.event.calling_ae_title for fact in log.read(0, 10_000)]  # type: ignore[attr-defined]
     assert set(kept) <= set(seen)

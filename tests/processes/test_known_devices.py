@@ -121,7 +121,7 @@ def test_DEV_1_devices_are_followed_and_read_again_only_where_they_changed(site:
         assert known.titled("CT") is same, "nothing changed, nothing was read anew"
     finally:
         ended.set()
-        following.join(10)
+        following.join(60)
 
 
 def test_a_device_that_is_not_remembered_is_looked_for_but_a_flood_of_strangers_reads_seldom(site: Site) -> None:

@@ -107,7 +107,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[str, str]
     ours, theirs = socket.socketpair()
 
     def side(number: int, context: ssl.SSLContext, end: socket.socket, **how: object) -> None:
-        end.settimeout(10)
+        end.settimeout(60)
         try:
             with context.wrap_socket(end, **how) as shaken:  # type: ignore[call-overload]
                 shaken.sendall(b"x")
