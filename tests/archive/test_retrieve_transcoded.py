@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -12,6 +14,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGLSNearLossless,
     MRImageStorage,
+    generate_uid,
 )
 
 from tests.archive import samples
@@ -90,3 +93,27 @@ def test_C3_9_a_get_is_answered_in_the_preferred_syntax_though_it_is_proposed_la
         *_, (status, _) = association.send_c_get(study.query(), StudyGet)
     assert (status.Status, counts(status)[1:]) == (SUCCESS, (IMAGES, 0, 0))
     assert {event.context.transfer_syntax for event in received} == {JPEG2000Lossless}
+
+
+def test_C3_9_an_object_that_no_codec_can_convert_goes_as_it_is_stored_and_the_others_as_preferred(
+    archive: Archive, port: int, tmp_path: Path
+) -> None:
+    """Reported for each: all are sent, the one that fails in a syntax that the destination takes too."""
+    study = Study(archive, tmp_path)
+    image = dcmread(samples.SAMPLES / "CT_small.dcm")
+    image.StudyInstanceUID, image.SeriesInstanceUID, image.PatientID = study.uid, study.series[1], study.patient_id
+    image.SOPInstanceUID = generate_uid()
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    # Its description contradicts itself: no codec can be told what to do.
+    image.BitsStored = 32
+    broken = tmp_path / "broken.dcm"
+    image.save_as(broken)
+    assert archive.dcmtk("storescu", str(broken)).returncode == 0
+    destination = Destination(port)
+    with destination.running([(c, s) for c in BOTH for s in (JPEG2000Lossless, ExplicitVRLittleEndian)]):
+        status, _ = move(archive, "PREFERS", study.query())
+    assert status.Status == SUCCESS
+    assert counts(status)[1:] == (IMAGES + 1, 0, 0)
+    went = {request.dataset.SOPInstanceUID: request.context.transfer_syntax for request in destination.requests}
+    assert went.pop(image.SOPInstanceUID) == ExplicitVRLittleEndian
+    assert set(went.values()) == {JPEG2000Lossless}

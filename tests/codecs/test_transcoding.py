@@ -165,6 +165,62 @@ def test_TS_3_overlays_in_the_unused_bits_are_never_compressed_with_loss(
             transcoder.converted(stored, syntax)
 
 
+def test_C8_1_what_is_lossless_keeps_the_UID_and_is_not_marked(transcoder: Transcoder, tmp_path: Path) -> None:
+    image = made()
+    source = saved(image, tmp_path / "source.dcm")
+    for syntax in ENCODED_LOSSLESS:
+        read = dcmread(transcoded(transcoder, source, syntax))
+        assert (read.SOPInstanceUID, read.ImageType) == (image.SOPInstanceUID, image.ImageType), syntax
+        assert not {"LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"} & set(
+            read.dir()
+        ), syntax
+
+
+def test_C8_2_a_lossless_syntax_after_a_lossy_one_keeps_the_marks_of_the_loss(
+    transcoder: Transcoder, tmp_path: Path
+) -> None:
+    lossy = transcoded(transcoder, saved(made(), tmp_path / "source.dcm"), JPEG_2000)
+    marks = dcmread(lossy)
+    pixels = dcmread(transcoded(transcoder, lossy, EXPLICIT)).pixel_array
+    for syntax in ENCODED_LOSSLESS:
+        again = transcoded(transcoder, lossy, syntax)
+        read = dcmread(again)
+        assert read.LossyImageCompression == "01"
+        assert read.LossyImageCompressionRatio == marks.LossyImageCompressionRatio
+        assert read.LossyImageCompressionMethod == marks.LossyImageCompressionMethod
+        assert read.ImageType == marks.ImageType
+        assert np.array_equal(dcmread(transcoded(transcoder, again, EXPLICIT)).pixel_array, pixels), syntax
+
+
+def test_C8_2_colours_by_plane_survive(transcoder: Transcoder, tmp_path: Path) -> None:
+    source = saved(made(**KINDS["rgb"], planar=1, frames=2), tmp_path / "source.dcm")
+    expected = dcmread(source).pixel_array
+    for syntax in ENCODED_LOSSLESS:
+        native = dcmread(transcoded(transcoder, transcoded(transcoder, source, syntax), EXPLICIT))
+        assert np.array_equal(native.pixel_array, expected), syntax
+
+
+def test_C8_2_colours_with_shared_chrominance_survive(transcoder: Transcoder, tmp_path: Path) -> None:
+    """YBR_FULL_422: two pixels share their colour; each has it of its own where it is compressed (C.7.6.3.1.2)."""
+    pairs = np.random.default_rng(1).integers(0, 256, (32, 16, 4), np.uint8)
+    image = made(**{**KINDS["rgb"], "photometric": "YBR_FULL_422"}, rows=32, columns=32)
+    image.PixelData = pairs.tobytes()
+    source = saved(image, tmp_path / "source.dcm")
+    expected = np.stack(
+        (
+            pairs[..., :2].reshape(32, 32),
+            np.repeat(pairs[..., 2], 2, axis=1),
+            np.repeat(pairs[..., 3], 2, axis=1),
+        ),
+        axis=-1,
+    )
+    for syntax in set(ENCODED_LOSSLESS) - {DEFLATED}:
+        native = dcmread(transcoded(transcoder, transcoded(transcoder, source, syntax), EXPLICIT))
+        assert native.PhotometricInterpretation == "YBR_FULL", syntax
+        samples = np.frombuffer(native.PixelData, np.uint8).reshape(32, 32, 3)
+        assert np.array_equal(samples, expected), syntax
+
+
 @pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
 def test_C8_2_what_may_be_lost_is_a_part_of_the_range_that_the_samples_use(
     transcoder: Transcoder, tmp_path: Path, syntax: str
