@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -102,7 +102,7 @@ class Recorder(PostgresApplicationRecorder):
             "table": Identifier(events_table_name),
         }
         self._inserting = threading.Lock()
-        self._lent = ExitStack()
+        self._lent: AbstractContextManager[psycopg.Connection[Any]] | None = None
         self._cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
         self._announce = SQL("NOTIFY {}").format(Identifier(self.channel_name))
         self._insert_one, self._insert_several, self._insert_both = (
@@ -135,16 +135,19 @@ class Recorder(PostgresApplicationRecorder):
             try:
                 cursor.execute(statement, parameters, prepare=True)
                 return [position for (position,) in cursor.fetchall()]
-            except psycopg.Error:
-                # The library's context takes the connection back, and says it with the library's errors.
-                self._cursor = None
-                with self._lent.pop_all():
-                    raise
+            except psycopg.Error as error:
+                # The library's context takes the connection back, and says it with the library's errors. No ExitStack:
+                # its frame and the error would keep each other, and the caller's open object.
+                lent, self._lent, self._cursor = self._lent, None, None
+                if lent:
+                    lent.__exit__(type(error), error, error.__traceback__)
+                raise
 
     def let_go(self) -> None:
         """Give the connection back that inserts keep; the next one takes another."""
-        self._cursor = None
-        self._lent.close()
+        lent, self._lent, self._cursor = self._lent, None, None
+        if lent:
+            lent.__exit__(None, None, None)
 
     def announce(self) -> None:
         """Tell those who listen that there are new facts."""
@@ -159,9 +162,10 @@ class Recorder(PostgresApplicationRecorder):
             # A connection that died while it was not used is not the caller's concern.
             self.let_go()
             self.datastore.pool.check()
-        connection = self._lent.enter_context(self.datastore.get_connection())
-        self._cursor = connection.cursor(row_factory=tuple_row)
-        return self._cursor
+        lent = self.datastore.get_connection()
+        cursor = lent.__enter__().cursor(row_factory=tuple_row)
+        self._lent, self._cursor = lent, cursor
+        return cursor
 
 
 def _columns(of: Callable[[Any], tuple[Any, ...]], rows: Sequence[Any]) -> tuple[Any, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -143,6 +145,28 @@ def test_F24_an_append_after_all_idle_connections_were_ended_is_not_refused(
         )
     note(log, "AFTER")
     assert "append failed" not in caplog.text
+
+
+def test_an_append_that_failed_keeps_nothing_of_its_caller(log: EventLog, dsn: str) -> None:
+    class Held:
+        """What a caller has open while it appends."""
+
+    def fail() -> weakref.ref[Held]:
+        held = Held()
+        with pytest.raises(Unavailable):
+            note(log, "FAILS")
+        return weakref.ref(held)
+
+    note(log, "BEFORE")
+    gc.collect()
+    gc.disable()
+    try:
+        with psycopg.connect(dsn) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+            kept = fail()
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_F24_a_killed_backend_is_replaced_and_every_acknowledged_fact_is_there(dsn: str, log: EventLog) -> None:
