@@ -151,7 +151,7 @@ def on_a_terminal(importing: Importing, folder: Path, answers: list[str]) -> tup
         while True:
             if not select.select([controlling], [], [], 1)[0]:
                 # An interrupt between the question and the reading of its answer is lost: people press again.
-                if answers[asked - 1] == "\x03":
+                if asked and answers[asked - 1] == "\x03":
                     os.write(controlling, b"\x03")
                 continue
             try:
