@@ -124,9 +124,8 @@ def discovered(trial: Trial, trace: Path) -> Calls:
     return calls
 
 
-def test_P1_P2_F01_to_F07_a_kill_and_a_power_cut_at_every_system_call(trial: Trial, tmp_path: Path, soak: bool) -> None:
-    calls = discovered(trial, tmp_path / "trace")
-    points = calls.of(EFFECTS) if soak else calls.with_effect()
+def test_P1_P2_F01_to_F07_a_kill_and_a_power_cut_at_every_system_call(trial: Trial, tmp_path: Path) -> None:
+    points = discovered(trial, tmp_path / "trace").of(EFFECTS)
     broken: list[str] = []
     survived: list[Point] = []
     for point in points:
