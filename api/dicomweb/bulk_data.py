@@ -16,7 +16,7 @@ from api.dicomweb.frames import pixels_of
 from api.dicomweb.media_types import MULTIPART_RELATED, accepted
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
-from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
+from api.dicomweb.targets import INSTANCE, LEVELS, RETRIEVED_HEADERS, add_resource, found, url_of
 from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Incomplete, Piece
@@ -44,7 +44,6 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     416: {"description": "The value has no such ranges"},
     503: {"description": "Come again"},
 }
-_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
@@ -66,7 +65,7 @@ def _one(rooms: Retrieval, request: Request, *uids: str) -> Response:
     multipart = _wants_multipart(request)
     # A value never changes under the digest of its object; the whole, its ranges and its parts are told apart.
     etag = f'"{hashlib.sha256(f"{wanted.content.digest} {path} {multipart}".encode()).hexdigest()[:32]}"'
-    headers = {**_HEADERS, "ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {**RETRIEVED_HEADERS, "ETag": etag, "Accept-Ranges": "bytes"}
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     opened = ExitStack()
@@ -170,7 +169,7 @@ def _all(rooms: Retrieval, request: Request, *uids: str) -> Response:
     if not fitting:
         raise HttpRefusal(406, "the pixel data can only be had as frames")
     writer = MultipartWriter()
-    headers = {**_HEADERS, "Content-Type": writer.content_type(OCTETS)}
+    headers = {**RETRIEVED_HEADERS, "Content-Type": writer.content_type(OCTETS)}
     if missing:
         headers["Warning"] = f"299 {service}: the pixel data of {missing} instances can only be had as frames"
     return FileStream(_each(rooms, fitting, service, writer), 206 if missing else 200, headers)

@@ -14,7 +14,7 @@ from api.dicomweb.frame_parts import WHOLE, FramePart, FrameSource
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, accepted
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
-from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
+from api.dicomweb.targets import INSTANCE, LEVELS, RETRIEVED_HEADERS, add_resource, found, url_of
 from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Incomplete, Piece
@@ -36,7 +36,6 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 _NOT_SO = "the frames cannot be had as they were asked for"
 _LOG = logging.getLogger("annals.http")
-_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 Form = tuple[bool, str, str, float]
@@ -87,9 +86,11 @@ def pixels_of(rooms: Retrieval, request: Request, wanted: Wanted, asked: Sequenc
     url = url_of(service_root(request), wanted)
     parts = chain((first,), rest)
     if is_single:
-        return FileStream((piece for part in parts for piece in part.pieces), headers=_HEADERS | _fields(url, first))
+        return FileStream(
+            (piece for part in parts for piece in part.pieces), headers=RETRIEVED_HEADERS | _fields(url, first)
+        )
     writer = MultipartWriter()
-    headers = _HEADERS | {"Content-Type": writer.content_type(first.media_type)}
+    headers = RETRIEVED_HEADERS | {"Content-Type": writer.content_type(first.media_type)}
     return FileStream(_body(writer, ((url, part) for part in parts)), headers=headers)
 
 
@@ -124,7 +125,7 @@ def _of_all(rooms: Retrieval, request: Request, *uids: str) -> Response:
             raise Incomplete(f"the pixel data of {failed} instances could not be had")
 
     writer = MultipartWriter()
-    headers = _HEADERS | {"Content-Type": writer.content_type(first[1].media_type)}
+    headers = RETRIEVED_HEADERS | {"Content-Type": writer.content_type(first[1].media_type)}
     if missing:
         headers["Warning"] = f"299 {service}: the pixel data of {missing} instances cannot be had, or not as asked for"
     return FileStream(_body(writer, whole()), 206 if missing else 200, headers)

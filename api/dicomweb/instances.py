@@ -12,7 +12,7 @@ from api.dicomweb.media_types import MULTIPART_RELATED
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.outgoing import Outgoing
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
-from api.dicomweb.targets import LEVELS, add_resource, found, url_of
+from api.dicomweb.targets import LEVELS, RETRIEVED_HEADERS, add_resource, found, url_of
 from api.dicomweb.zip_archive import names_of, zipped
 from api.file_stream import FileStream
 from api.origin import service_root
@@ -30,7 +30,6 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "More instances than one answer holds"},
     503: {"description": "Come again"},
 }
-_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 def create_router(rooms: Retrieval, authorise: Authorise) -> APIRouter:
@@ -45,7 +44,7 @@ def _answer(rooms: Retrieval, request: Request, *uids: str) -> Response:
     asked = acceptable(request, one_instance=len(uids) == len(LEVELS))
     outgoing = Outgoing(rooms, found(rooms, *uids), asked.syntaxes)
     service = service_root(request)
-    headers = dict(_HEADERS)
+    headers = dict(RETRIEVED_HEADERS)
     if outgoing.missing:
         headers["Warning"] = f"299 {service}: {outgoing.missing} of the instances cannot be had, or not as asked for"
     if asked.form is Form.SINGLE:

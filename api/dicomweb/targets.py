@@ -23,6 +23,9 @@ LEVELS = {
 }
 """The paths of resources, and what is there (Table 10.4.1-1)."""
 
+RETRIEVED_HEADERS = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+"""With whatever is retrieved as it is stored."""
+
 _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 _UIDS = ("study_uid", "series_uid", "instance_uid")
 
