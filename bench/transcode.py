@@ -17,7 +17,7 @@ from bench.programs import children, clock
 from bench.table import Row, Target, compared
 from domain.limits import Limits
 from domain.transcoding import EXPLICIT, HTJ2K_LOSSLESS, JPEG_2000_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS, RLE
-from processes.ports import Stored
+from processes.pixel_ports import Stored
 
 _SYNTAXES = {
     "JPEG-LS": JPEG_LS,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from domain.instance import Content
 from domain.transcoding import EXPLICIT, can
-from processes.ports import BulkValue, Codecs, DataSetModel, Files, Stored
+from processes.pixel_ports import Codecs, Stored
+from processes.ports import BulkValue, DataSetModel, Files
 from processes.retrieve import Wanted
 
 

@@ -12,7 +12,8 @@ from itertools import islice
 
 from domain.errors import AnnalsError, Because, Refused
 from domain.instance import Content
-from processes.ports import Codecs, Files, Stored
+from processes.pixel_ports import Codecs, Stored
+from processes.ports import Files
 from processes.retrieve import Wanted
 
 _LOG = logging.getLogger("annals.outbox")

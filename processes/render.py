@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from domain.errors import Because, NotAcceptable, Refused
 from domain.instance import Content
 from domain.rendering import Rendering
-from processes.ports import Codecs, Files, Shown, Stored
+from processes.pixel_ports import Codecs, Shown, Stored
+from processes.ports import Files
 from processes.retrieve import Wanted
 from projections.catalogue.represent import representatives
 from projections.engine import ReadModel

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from domain.errors import NotAcceptable, NotThere
 from domain.limits import Limits
 from domain.rendering import JPEG, Rendering
-from processes.ports import Shown
+from processes.pixel_ports import Shown
 from processes.render import Renderer
 from processes.retrieve import Wanted
 from projections import thumbnails

@@ -19,7 +19,7 @@ from domain.errors import Because, NotThere, Refused
 from domain.frame_media import STREAMS
 from domain.limits import Limits
 from domain.transcoding import NATIVE
-from processes.ports import Span, Stored
+from processes.pixel_ports import Span, Stored
 
 _NUMBERS = (SAMPLES_PER_PIXEL, ROWS, COLUMNS, BITS_ALLOCATED)
 _FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
@@ -28,7 +28,7 @@ _TEXT_MAX = 64
 
 
 class FrameLocator:
-    """Fills :class:`processes.ports.FrameLocator`."""
+    """Fills :class:`processes.pixel_ports.FrameLocator`."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

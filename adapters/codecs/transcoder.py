@@ -17,7 +17,7 @@ from adapters.rendering.messages import message_of
 from domain.limits import MIB, Limits
 from domain.rendering import Rendering
 from domain.transcoding import DEFLATED, EXPLICIT
-from processes.ports import DecodedFrame, Shown, Span, Stored
+from processes.pixel_ports import DecodedFrame, Shown, Span, Stored
 
 _ALONE_MAX = 8 * MIB
 _SMALL_MAX, _ROOM = 4 * MIB, 8 * MIB
@@ -28,7 +28,7 @@ _SHARE_FRAMES_MAX = 1_000
 
 
 class Transcoder:
-    """The port :class:`processes.ports.Codecs`. Costs nothing until it is first used."""
+    """The port :class:`processes.pixel_ports.Codecs`. Costs nothing until it is first used."""
 
     def __init__(self, limits: Limits, count: int = 0, folder: TemporaryFolder | None = None) -> None:
         """``folder`` is where temp files are made; by default the system's."""

@@ -26,7 +26,8 @@ from domain.errors import Because, Refused, TooLarge
 from domain.identifiers import uid_fault
 from domain.limits import Limits
 from domain.transcoding import EXPLICIT
-from processes.ports import ComposedObject, Span
+from processes.pixel_ports import Span
+from processes.ports import ComposedObject
 
 _PIXEL_DATA, _DOCUMENT, _DOCUMENT_TYPE, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420012", "00420015"
 _FRAMES = "00280008"

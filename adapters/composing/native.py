@@ -11,7 +11,7 @@ from adapters.codecs.image import Image
 from adapters.composing.encoding import encoded, fault, header, refused
 from domain.errors import Because, Refused
 from domain.rendering import GIF, PNG
-from processes.ports import Span
+from processes.pixel_ports import Span
 
 Unpack = Callable[[int, Span, str, int, int], Image]
 """Decodes a picture that lies in a file and appends its frames to another (Transcoder.unpacked)."""

@@ -26,7 +26,8 @@ from domain.device import DeviceAdded, ae_title_fault
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.limits import Limits
 from processes.outbox import Outbox, Ready, close
-from processes.ports import Codecs, Files, Stored
+from processes.pixel_ports import Codecs, Stored
+from processes.ports import Files
 from processes.retrieve import Ended, Retriever, Tally, Wanted, in_associations
 
 _LOG = logging.getLogger("annals.dimse.retrieve")

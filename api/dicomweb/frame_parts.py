@@ -18,7 +18,7 @@ from domain.errors import Because, Refused
 from domain.frame_media import STREAMS, Frames
 from domain.transcoding import BIG_ENDIAN, DEFLATED, EXPLICIT, NATIVE
 from processes.outbox import close
-from processes.ports import Span, Stored
+from processes.pixel_ports import Span, Stored
 from processes.retrieve import Wanted
 
 WHOLE = 0

@@ -15,7 +15,7 @@ from api.problems import HttpRefusal
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.transcoding import web_order
 from processes.outbox import Outbox
-from processes.ports import Stored
+from processes.pixel_ports import Stored
 from processes.retrieve import Wanted
 
 _LOG = logging.getLogger("annals.http")

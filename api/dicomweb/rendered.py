@@ -32,7 +32,7 @@ from domain.rendering import (
     chosen,
     is_presentation_state,
 )
-from processes.ports import Shown
+from processes.pixel_ports import Shown
 from processes.presentation_states import Presented
 from processes.retrieve import Wanted
 

@@ -14,7 +14,8 @@ from domain.limits import Limits
 from processes.bulk_data import BulkData
 from processes.find import Finder
 from processes.metadata import SeriesMetadata
-from processes.ports import Codecs, Composition, FileBeginnings, Files, FrameLocator
+from processes.pixel_ports import Codecs, FrameLocator
+from processes.ports import Composition, FileBeginnings, Files
 from processes.presentation_states import PresentationStates
 from processes.receive import Receiver
 from processes.render import Renderer

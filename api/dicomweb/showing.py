@@ -16,7 +16,7 @@ from api.pieces import FileRange, Piece
 from api.problems import HttpRefusal
 from domain.errors import AnnalsError, InvalidInput, NotAcceptable, NotThere
 from domain.rendering import HTML, PDF, PIPELINE, PLAIN
-from processes.ports import Shown
+from processes.pixel_ports import Shown
 from processes.retrieve import Wanted
 
 _FRESHNESS = {"Cache-Control": "private, no-cache", "Vary": "Accept"}

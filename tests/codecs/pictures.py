@@ -16,7 +16,7 @@ from pynetdicom.dsutils import split_dataset
 
 from adapters.codecs.transcoder import Transcoder
 from adapters.dicom.part10 import file_header
-from processes.ports import Stored
+from processes.pixel_ports import Stored
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 PRIVATE = b"\x01\x02annals\xff\x00"

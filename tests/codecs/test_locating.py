@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from adapters.codecs.locating import FrameLocator
 from domain.errors import Refused
 from domain.limits import Limits
-from processes.ports import Stored
+from processes.pixel_ports import Stored
 from tests.codecs.pictures import EXPLICIT, made, opened, saved
 
 FRAMES = [b"\xff\x4f" + bytes([number]) * (60 + 2 * number) for number in range(5)]
