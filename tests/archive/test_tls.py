@@ -498,13 +498,16 @@ def test_SET_2_a_changed_CA_admits_and_refuses_the_next_association_under_load(s
     seen: dict[str, list[tuple[float, float, set[str]]]] = {"old": [], "new": []}
     ended = threading.Event()
 
-    def associate(whose: str) -> Association:
-        context = ssl.create_default_context(cafile=site.files(CA)[0])
+    # Before the threads: the files are written anew each time that they are asked for.
+    contexts = {whose: ssl.create_default_context(cafile=site.files(CA)[0]) for whose in peers}
+    for whose, context in contexts.items():
         context.load_verify_locations(site.files(other)[0])
         context.load_cert_chain(*site.files(peers[whose]))
+
+    def associate(whose: str) -> Association:
         ae = ApplicationEntity("VISITOR")
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        return ae.associate("127.0.0.1", site.tls_port, ae_title="ANNALS", tls_args=(context, "localhost"))
+        return ae.associate("127.0.0.1", site.tls_port, ae_title="ANNALS", tls_args=(contexts[whose], "localhost"))
 
     def come_and_go(whose: str) -> None:
         while not ended.is_set():
