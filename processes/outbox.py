@@ -18,8 +18,29 @@ from processes.retrieve import Wanted
 
 _LOG = logging.getLogger("annals.outbox")
 
-Ready = Callable[[], Stored]
-"""The object in the syntax it goes in, its descriptor the caller's. Raises Refused, Unavailable or OSError."""
+
+@dataclass(slots=True)
+class Ready:
+    """How to have an object in the syntax it goes in."""
+
+    _take: Callable[[], Stored]
+    _begun: Future[Stored] | None = None
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether nothing more has to be waited for."""
+        return self._begun is None or self._begun.done()
+
+    def __call__(self) -> Stored:
+        """The object, its descriptor the caller's. Raises Refused, Unavailable or OSError."""
+        self._begun = None
+        return self._take()
+
+    def drop(self) -> None:
+        """Nobody will have it: what is made of it is closed. Without effect on one that was had."""
+        if self._begun is not None:
+            self._begun.cancel()
+            self._begun.add_done_callback(close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +57,30 @@ class Outbox:
     place_now: Callable[[Wanted], Content | None] = lambda _: None
 
     def ready(self, wanted: Iterable[Wanted]) -> Generator[tuple[Wanted, Ready], None, None]:
-        """Each object with the way to have it. What was begun and is not taken is closed with the iterator."""
-        waiting: deque[tuple[Wanted, Ready, Future[Stored] | None]] = deque()
+        """Each object with the way to have it. What was begun and is not had is dropped with the iterator."""
+        waiting: deque[tuple[Wanted, Ready]] = deque()
         ahead = iter(wanted)
         try:
             while True:
                 for one in islice(ahead, self.codecs.parallel + 1 - len(waiting)):
-                    waiting.append((one, *self._begun(one)))
+                    waiting.append((one, self._begun(one)))
                 if not waiting:
                     return
-                one, ready, _ = waiting.popleft()
-                yield one, ready
+                yield waiting[0]
+                waiting.popleft()
         finally:
-            for _, _, begun in waiting:
-                if begun is not None:
-                    begun.cancel()
-                    begun.add_done_callback(close)
+            for _, ready in waiting:
+                ready.drop()
 
-    def _begun(self, one: Wanted) -> tuple[Ready, Future[Stored] | None]:
+    def _begun(self, one: Wanted) -> Ready:
         stored = one.content.transfer_syntax_uid
         order = self.order(one)
         if not order:
-            return lambda: _none_fits(stored), None
+            return Ready(lambda: _none_fits(stored))
         if order[0] == stored:
-            return lambda: self._open(one), None
+            return Ready(lambda: self._open(one))
         begun = self.codecs.start(lambda: self._converted(one, order))
-        return lambda: self.wait(begun), begun
+        return Ready(lambda: self.wait(begun), begun)
 
     def _open(self, one: Wanted) -> Stored:
         content = one.content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import time
 import uuid
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 
 from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
 from adapters.dimse.errors import AssociationEnded, FileCut
+from adapters.dimse.file_message import FileMessage, FilePdus
 from adapters.dimse.pdv import COMMAND, LAST, MalformedPdu, fragments, largest_value, split
 from adapters.dimse.wire import (
     ABORT,
@@ -25,8 +25,6 @@ from adapters.dimse.wire import (
 from domain.errors import Because, Refused
 from domain.limits import KIB, Limits
 
-_READ_AT_ONCE = 256 * KIB
-_FRAGMENTS_AT_ONCE = 256
 _RELEASE_PDU_RP = struct.pack(">BxI4x", RELEASE_RP, 4)
 _RELEASE_PDU_RQ = struct.pack(">BxI4x", RELEASE_RQ, 4)
 
@@ -73,7 +71,7 @@ class Association:
     _cancelled: set[int] = field(default_factory=set)
     _waiting: bool = False
     _draining: bool = False
-    _room: bytearray = field(default_factory=bytearray)
+    _file_pdus: FilePdus | None = None
 
     @property
     def calling_ae_title(self) -> str:
@@ -197,44 +195,31 @@ class Association:
             buffers += fragments(context_id, 0, memoryview(data_set), self._pdv_size, last=True)
         self.wire.write(buffers)
 
-    def send_file(
-        self,
-        context_id: int,
-        command: Command,
-        fd: int,
-        offset: int,
-        length: int,
-        on_progress: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Send one message whose data set is a part of a file; ``on_progress`` is called while it goes on.
+    def begin_file(self, context_id: int, command: Command, fd: int, offset: int, length: int) -> FileMessage:
+        """Make a message ready whose data set is a part of a file. It is sent before another one is begun.
 
-        Raises OSError where its first read fails: nothing is sent then. A later one ends the association with
-        :class:`FileCut`: the peer waits for the rest, and only an abort tells it that none comes.
+        Raises OSError where the file's beginning cannot be read.
         """
         command.has_data_set = True
-        buffers = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
-        size = self._pdv_size
-        at_once = min(size * min(_FRAGMENTS_AT_ONCE, max(1, _READ_AT_ONCE // size)), length)
-        if len(self._room) < at_once:
-            self._room = bytearray(at_once)
-        sent = 0
-        while sent < length:
-            view = memoryview(self._room)[: min(at_once, length - sent)]
-            try:
-                got = os.preadv(fd, [view], offset + sent)
-            except OSError:
-                if not sent:
-                    raise
-                got = 0
-            if got != len(view):
-                with contextlib.suppress(AssociationEnded):
-                    self.wire.abort(0, "a file cannot be read")
-                raise FileCut("a file that is sent cannot be read to its end")
-            sent += got
-            buffers += fragments(context_id, 0, view, self._pdv_size, last=sent == length)
-            self.wire.write(buffers)
-            buffers = []
-            on_progress()
+        if self._file_pdus is None:
+            self._file_pdus = FilePdus(self._pdv_size)
+        pdus = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
+        return FileMessage(self._file_pdus, context_id, pdus, fd, offset, length)
+
+    def send_file(self, message: FileMessage, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Send a message that was begun; ``on_progress`` is called while it goes on.
+
+        A file that cannot be read to its end ends the association with :class:`FileCut`: the peer waits for the
+        rest, and only an abort tells it that none comes.
+        """
+        try:
+            for buffers in message.pieces():
+                self.wire.write(buffers)
+                on_progress()
+        except FileCut:
+            with contextlib.suppress(AssociationEnded):
+                self.wire.abort(0, "a file cannot be read")
+            raise
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent C-CANCEL for this message; looks, does not wait. Raises when the peer is gone."""

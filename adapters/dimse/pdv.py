@@ -11,6 +11,10 @@ from domain.limits import KIB
 COMMAND, LAST = 1, 2
 """Bits of the message control header (PS3.8 E.2)."""
 
+HEADER_BYTES = 12
+"""Of a P-DATA PDU with one presentation data value: the headers of both."""
+
+_HEADERS = struct.Struct(">BxIIBB")
 _HEADER = 6
 _LARGEST_SENT = 256 * KIB
 
@@ -44,19 +48,16 @@ def largest_value(peer_max_pdu: int) -> int:
     return max(2, min(maximum, _LARGEST_SENT) & ~1)
 
 
+def header(context_id: int, flags: int, length: int) -> bytes:
+    """The headers of a PDU that carries one value of so many bytes."""
+    return _HEADERS.pack(P_DATA, length + _HEADER, length + 2, context_id, flags)
+
+
 def fragments(context_id: int, flags: int, value: memoryview, size: int, *, last: bool) -> list[bytes | memoryview]:
     """A value as PDUs with one PDV of at most ``size`` bytes each; ``last``: nothing of the message follows."""
     buffers: list[bytes | memoryview] = []
     for first in range(0, max(len(value), 1), size):
         piece = value[first : first + size]
         is_last = last and first + size >= len(value)
-        header = struct.pack(
-            ">BxIIBB",
-            P_DATA,
-            len(piece) + _HEADER,
-            len(piece) + 2,
-            context_id,
-            flags | (LAST if is_last else 0),
-        )
-        buffers += (header, piece)
+        buffers += (header(context_id, flags | (LAST if is_last else 0), len(piece)), piece)
     return buffers

@@ -103,14 +103,21 @@ def store(
     fd: int,
     offset: int,
     length: int,
-    originator: tuple[str, int] | None = None,
-    on_progress: Callable[[], None] | None = None,
 ) -> tuple[int, str]:
     """C-STORE of a part of a file; the status and Error Comment that answer it (PS3.7 9.1.1, C).
 
-    ``originator`` is whose C-MOVE this belongs to; ``on_progress`` is called while the file is sent and answered.
+    Raises OSError where the file's beginning cannot be read, and what the association raises.
     """
-    request = Command(
+    request = store_request(message_id, sop_class_uid, sop_instance_uid)
+    association.send_file(association.begin_file(context_id, request, fd, offset, length))
+    return store_answer(association, message_id)
+
+
+def store_request(
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, originator: tuple[str, int] | None = None
+) -> Command:
+    """A C-STORE request; ``originator`` is whose C-MOVE it belongs to, AE title and Message ID (PS3.7 9.1.1.1)."""
+    return Command(
         C_STORE_RQ,
         message_id=message_id,
         affected_sop_class_uid=sop_class_uid,
@@ -119,6 +126,11 @@ def store(
         move_originator_ae_title=originator[0] if originator else None,
         move_originator_message_id=originator[1] if originator else None,
     )
-    association.send_file(context_id, request, fd, offset, length, on_progress or (lambda: None))
-    answer = association.response_to(message_id, on_progress)
+
+
+def store_answer(
+    association: Association, message_id: int, meanwhile: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """Wait for what answers a C-STORE: the status and Error Comment; ``meanwhile`` is called while it does not come."""
+    answer = association.response_to(message_id, meanwhile)
     return 0xC000 if answer.status is None else answer.status, answer.error_comment or ""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 
 from adapters.dimse import requestor
 from adapters.dimse.answers import status_of
@@ -20,26 +18,18 @@ from adapters.dimse.identifier import IdentifierReader
 from adapters.dimse.presentation import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, is_relational
 from adapters.dimse.progress import Progress, counted, failed_list
 from adapters.dimse.sending import destination_proposals
+from adapters.dimse.sub_operations import CANNOT_SEND, Originator, SubOperations
 from domain import transcoding
 from domain.attributes import Level
 from domain.device import DeviceAdded, ae_title_fault
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.limits import Limits
-from processes.outbox import Outbox, Ready, close
+from processes.outbox import Outbox, close
 from processes.pixel_ports import Codecs, Stored
 from processes.ports import Files
 from processes.retrieve import Ended, Retriever, Tally, Wanted, in_associations
 
 _LOG = logging.getLogger("annals.dimse.retrieve")
-_CANNOT_SEND = 0xA702
-
-
-@dataclass(frozen=True, slots=True)
-class Originator:
-    """Whose C-MOVE a sub-operation belongs to: the AE title and Message ID of the C-MOVE's SCU (correctness C3.5)."""
-
-    ae_title: str
-    message_id: int
 
 
 @dataclass(slots=True)
@@ -178,9 +168,9 @@ class RetrieveService:
                 finally:
                     rest = rest[sent:]
                 if is_cut:
-                    yield rest.pop(0), _CANNOT_SEND
+                    yield rest.pop(0), CANNOT_SEND
             for one in rest:
-                yield one, _CANNOT_SEND
+                yield one, CANNOT_SEND
 
     def _back(
         self, association: Association, wanted: Sequence[Wanted], progress: Progress
@@ -216,14 +206,12 @@ class RetrieveService:
             taken = accepted.get(one.sop_class_uid, set())
             return transcoding.sending_order(one.content.transfer_syntax_uid, preferred, taken)
 
-        message_ids = count(1)
         outbox = Outbox(
             self.files, self.codecs, order, lambda begun: self._waited(begun, progress), self.retriever.place_now
         )
+        sub_operations = SubOperations(association, contexts, originator, self.retriever, while_sending)
         with closing(outbox.ready(wanted)) as objects:
-            for one, ready in objects:
-                message_id = next(message_ids) % 0xFFFF or 1
-                yield one, self._send(association, contexts, one, ready, message_id, originator, while_sending)
+            yield from sub_operations.statuses(objects)
 
     def _waited(self, begun: Future[Stored], progress: Callable[[], None]) -> Stored:
         """The result; meanwhile the requestor is told how far its retrieval is."""
@@ -237,52 +225,6 @@ class RetrieveService:
             return begun.result()
         except CancelledError:
             raise Unavailable("the archive is being stopped") from None
-
-    def _send(
-        self,
-        association: Association,
-        contexts: dict[tuple[str, str], int],
-        wanted: Wanted,
-        ready: Ready,
-        message_id: int,
-        originator: Originator | None,
-        progress: Callable[[], None],
-    ) -> int:
-        try:
-            stored = ready()
-        except AssociationEnded:
-            raise
-        except AnnalsError as error:
-            # Its storage is away, or no syntax fits: nothing is known against the object.
-            _LOG.warning("instance %s cannot be sent: %s", wanted.sop_instance_uid, error)
-            return _CANNOT_SEND
-        except OSError as error:
-            self.retriever.note_unreadable(wanted, error)
-            return _CANNOT_SEND
-        try:
-            status, _ = requestor.store(
-                association,
-                contexts[(wanted.sop_class_uid, stored.transfer_syntax_uid)],
-                message_id,
-                sop_class_uid=wanted.sop_class_uid,
-                sop_instance_uid=wanted.sop_instance_uid,
-                fd=stored.descriptor,
-                offset=stored.offset,
-                length=stored.length,
-                originator=(originator.ae_title, originator.message_id) if originator else None,
-                on_progress=progress,
-            )
-            return status
-        except FileCut as error:
-            self.retriever.note_unreadable(wanted, error)
-            raise
-        except AssociationEnded:
-            raise
-        except (AnnalsError, OSError) as error:
-            self.retriever.note_unreadable(wanted, error)
-            return _CANNOT_SEND
-        finally:
-            os.close(stored.descriptor)
 
 
 def _root(abstract_syntax: str) -> Level:

@@ -273,17 +273,9 @@ def test_C3_6_whoever_waits_for_us_is_told_while_a_peer_does_not_answer_a_store(
     with tempfile.TemporaryFile() as file:
         file.write(bytes(1000))
         file.flush()
-        status, _ = requestor.store(
-            association,
-            1,
-            1,
-            sop_class_uid=CT_IMAGE,
-            sop_instance_uid="1.2.3",
-            fd=file.fileno(),
-            offset=0,
-            length=1000,
-            on_progress=lambda: told.set() if got.is_set() else None,
-        )
+        request = requestor.store_request(1, CT_IMAGE, "1.2.3")
+        association.send_file(association.begin_file(1, request, file.fileno(), 0, 1000))
+        status, _ = requestor.store_answer(association, 1, lambda: told.set() if got.is_set() else None)
     association.release()
     server.shutdown()
     assert status == 0

@@ -1,0 +1,79 @@
+"""Messages whose data set is a part of a file: read and sent in large pieces, headers and data in one buffer."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+
+from adapters.dimse.errors import FileCut
+from adapters.dimse.pdv import HEADER_BYTES, LAST, header
+from domain.limits import KIB
+
+_READ_AT_ONCE = 256 * KIB
+_PDUS_AT_ONCE = 256
+
+
+class FilePdus:
+    """Room for P-DATA PDUs of at most ``size`` bytes of data each; a file is read into it between their headers."""
+
+    def __init__(self, size: int) -> None:
+        count = min(_PDUS_AT_ONCE, max(1, _READ_AT_ONCE // size))
+        self._size = size
+        self._stride = HEADER_BYTES + size
+        self._room = memoryview(bytearray(count * self._stride))
+        starts = range(HEADER_BYTES, len(self._room), self._stride)
+        self._values = [self._room[start : start + size] for start in starts]
+
+    def read(self, context_id: int, fd: int, offset: int, left: int) -> tuple[memoryview, int]:
+        """The PDUs with the next bytes of a data set of which ``left`` are left, and how many bytes they hold.
+
+        The PDUs are valid until the next reading. Raises OSError, also where the file ends too early.
+        """
+        whole, rest = divmod(min(left, len(self._values) * self._size), self._size)
+        values = self._values[:whole]
+        if rest or not whole:
+            values.append(self._values[whole][:rest])
+        taken = whole * self._size + rest
+        if os.preadv(fd, values, offset) != taken:
+            raise OSError(errno.EIO, "the file ends too early")
+        for number, value in enumerate(values, 1):
+            flags = LAST if taken == left and number == len(values) else 0
+            start = (number - 1) * self._stride
+            self._room[start : start + HEADER_BYTES] = header(context_id, flags, len(value))
+        return self._room[: len(values) * HEADER_BYTES + taken], taken
+
+
+class FileMessage:
+    """One such message, its beginning read already: what cannot be read at all is known before anything is sent.
+
+    ``command`` are the PDUs of its command set. Raises OSError. Until it is sent, ``pdus`` serve no other message.
+    """
+
+    def __init__(
+        self,
+        pdus: FilePdus,
+        context_id: int,
+        command: Sequence[bytes | memoryview],
+        fd: int,
+        offset: int,
+        length: int,
+    ) -> None:
+        self._pdus = pdus
+        self._context_id = context_id
+        self._fd = fd
+        first, taken = pdus.read(context_id, fd, offset, length)
+        self._first = [*command, first]
+        self._offset, self._left = offset + taken, length - taken
+
+    def pieces(self) -> Iterator[Sequence[bytes | memoryview]]:
+        """The buffers to send, piece by piece. Raises :class:`FileCut` when the file cannot be read to its end."""
+        yield self._first
+        while self._left:
+            try:
+                buffer, taken = self._pdus.read(self._context_id, self._fd, self._offset, self._left)
+            except OSError as error:
+                raise FileCut("a file that is sent cannot be read to its end") from error
+            self._offset += taken
+            self._left -= taken
+            yield [buffer]
