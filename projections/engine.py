@@ -27,6 +27,9 @@ _POLL_FIRST_SECONDS = 0.002
 _POLL_MAX_SECONDS = 0.02
 
 _ACTIVE = "SELECT schema_name, position, version FROM reading.projection WHERE name = %s AND active"
+_USE_ACTIVE = (
+    "SELECT position, set_config('search_path', schema_name, true) FROM reading.projection WHERE name = %s AND active"
+)
 _CLAIM = "SELECT position FROM reading.projection WHERE schema_name = %s FOR UPDATE SKIP LOCKED"
 _MOVE = "UPDATE reading.projection SET position = %s WHERE schema_name = %s"
 _PARK = (
@@ -283,7 +286,12 @@ class ReadModel:
     @contextmanager
     def current(self) -> Iterator[Any]:
         """A connection that sees the tables, after everything in the log now was read (bounded)."""
-        self.wait_for(self._log.head())
+        head = self._log.head()
+        with self._database.connection() as connection:
+            if self._use(connection) >= head:
+                yield connection
+                return
+        self.wait_for(head)
         with self.now() as connection:
             yield connection
 
@@ -291,11 +299,15 @@ class ReadModel:
     def now(self) -> Iterator[Any]:
         """A connection that sees the tables as they are."""
         with self._database.connection() as connection:
-            row = connection.execute(_ACTIVE, (self._name,)).fetchone()
-            if row is None:
-                raise InvalidInput([f"{self._name}: this read model does not exist yet: start a reader"])
-            use(connection, row[0])
+            self._use(connection)
             yield connection
+
+    def _use(self, connection: Any) -> int:
+        """Let this transaction see the tables; the position they are at, or a later one of what it sees next."""
+        row = connection.execute(_USE_ACTIVE, (self._name,)).fetchone()
+        if row is None:
+            raise InvalidInput([f"{self._name}: this read model does not exist yet: start a reader"])
+        return int(row[0])
 
 
 def use(connection: Any, schema: str) -> None:

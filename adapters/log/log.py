@@ -127,7 +127,7 @@ class EventLog:
 
     def head(self) -> int:
         """The position of the newest fact, 0 for an empty log."""
-        with self._database.connection() as connection:
+        with self._database.statements() as connection:
             row = connection.execute(_HEAD).fetchone()
         return (row[0] if row else 0) or 0
 

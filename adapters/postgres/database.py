@@ -95,6 +95,17 @@ class Database:
             raise unavailable(error) from error
 
     @contextmanager
+    def statements(self) -> Iterator[PatientConnection]:
+        """One connection on which each statement is a transaction of its own. Raises :class:`Unavailable`."""
+        with self.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
+    @contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Do something that only one process does at a time; others wait. Raises :class:`Unavailable`."""
         # In this process first: those who wait with a connection each would leave none to the one they wait for.
