@@ -10,7 +10,7 @@ from adapters.dimse.errors import FileCut
 from adapters.dimse.pdv import HEADER_BYTES, LAST, header
 from domain.limits import KIB
 
-_READ_AT_ONCE = 256 * KIB
+_READ_AT_ONCE = KIB * KIB
 _PDUS_AT_ONCE = 256
 
 
@@ -22,6 +22,7 @@ class FilePdus:
         self._size = size
         self._stride = HEADER_BYTES + size
         self._room = memoryview(bytearray(count * self._stride))
+        self._headers: list[tuple[int, int, int]] = [(0, 0, 0)] * count
         starts = range(HEADER_BYTES, len(self._room), self._stride)
         self._values = [self._room[start : start + size] for start in starts]
 
@@ -37,11 +38,20 @@ class FilePdus:
         taken = whole * self._size + rest
         if os.preadv(fd, values, offset) != taken:
             raise OSError(errno.EIO, "the file ends too early")
-        for number, value in enumerate(values, 1):
-            flags = LAST if taken == left and number == len(values) else 0
-            start = (number - 1) * self._stride
-            self._room[start : start + HEADER_BYTES] = header(context_id, flags, len(value))
+        self._write_headers(context_id, values, LAST if taken == left else 0)
         return self._room[: len(values) * HEADER_BYTES + taken], taken
+
+    def _write_headers(self, context_id: int, values: Sequence[memoryview], last: int) -> None:
+        """Most of them stand there from the reading before."""
+        wanted = [(context_id, 0, self._size)] * (len(values) - 1)
+        wanted.append((context_id, last, len(values[-1])))
+        if wanted == self._headers[: len(wanted)]:
+            return
+        for number, (has, one) in enumerate(zip(self._headers, wanted, strict=False)):
+            if has != one:
+                start = number * self._stride
+                self._room[start : start + HEADER_BYTES] = header(*one)
+                self._headers[number] = one
 
 
 class FileMessage:

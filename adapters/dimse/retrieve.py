@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 
 from adapters.dimse import requestor
 from adapters.dimse.answers import status_of
@@ -36,7 +37,8 @@ _LOG = logging.getLogger("annals.dimse.retrieve")
 class RetrieveService:
     """Answers C-MOVE and C-GET. ``device`` resolves a Move Destination; only registered devices are sent to.
 
-    ``tls`` is the context for a device that uses TLS; raises AnnalsError where there is none.
+    ``tls`` is the context for a device that uses TLS; raises AnnalsError where there is none. ``preferred`` names the
+    transfer syntax that the AE title of a C-GET prefers, as when its association was negotiated.
     """
 
     retriever: Retriever
@@ -47,6 +49,7 @@ class RetrieveService:
     limits: Limits
     identifiers: IdentifierReader
     tls: Callable[[DeviceAdded], ssl.SSLContext | None] = lambda _device: None
+    preferred: Callable[[str], str] = lambda _ae_title: ""
 
     def get(self, association: Association, context_id: int, request: Command) -> None:
         """C-GET: the sub-operations run on the same association."""
@@ -176,11 +179,7 @@ class RetrieveService:
         self, association: Association, wanted: Sequence[Wanted], progress: Progress
     ) -> Iterator[tuple[Wanted, int]]:
         """Send over the requestor's own association, in the syntax that it prefers if it is a known device."""
-        try:
-            device = self.device(association.calling_ae_title)
-        except AnnalsError:
-            device = None
-        preferred = device.preferred_transfer_syntax if device else ""
+        preferred = self.preferred(association.calling_ae_title)
         return self._over(association, wanted, None, preferred, progress, lambda: None)
 
     def _over(
@@ -202,12 +201,16 @@ class RetrieveService:
         for sop_class, syntax in contexts:
             accepted.setdefault(sop_class, set()).add(syntax)
 
-        def order(one: Wanted) -> list[str]:
-            taken = accepted.get(one.sop_class_uid, set())
-            return transcoding.sending_order(one.content.transfer_syntax_uid, preferred, taken)
+        @cache
+        def order(sop_class: str, stored: str) -> list[str]:
+            return transcoding.sending_order(stored, preferred, accepted.get(sop_class, ()))
 
         outbox = Outbox(
-            self.files, self.codecs, order, lambda begun: self._waited(begun, progress), self.retriever.place_now
+            self.files,
+            self.codecs,
+            lambda one: order(one.sop_class_uid, one.content.transfer_syntax_uid),
+            lambda begun: self._waited(begun, progress),
+            self.retriever.place_now,
         )
         sub_operations = SubOperations(association, contexts, originator, self.retriever, while_sending)
         with closing(outbox.ready(wanted)) as objects:
