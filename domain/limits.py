@@ -14,9 +14,15 @@ class Limits:
     """The limits of every door. Each is a setting ``[limits] name``; the defaults suit a hospital's archive.
 
     ``clients_max`` is how many devices may be registered, DICOM and WADO together; None for any number.
+    ``new_studies_a_minute_max`` is how many studies one sender (AE title and address) may begin in a minute, counted by
+    each receiving process for itself; 0 for any number.
     """
 
     clients_max: int | None = None
+    new_studies_a_minute_max: int = 60_000
+    study_senders_max: int = 1_024
+    studies_remembered_max: int = 16_384
+    licence_file_max: int = 64 * KIB
 
     associations_max: int = 64
     associations_per_address_max: int = 48

@@ -1,0 +1,1 @@
+"""Licences: whether a vendor has signed one."""
