@@ -18,6 +18,7 @@ from adapters.log.log import EventLog, utc_now
 from adapters.postgres.database import Database
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import check_durability, migrate
+from annals.allowance import clients_max, new_studies, unnoted
 from annals.settings import Settings
 from domain import (
     admission,
@@ -26,6 +27,7 @@ from domain import (
     device,
     device_call,
     instance,
+    licence,
     quarantine,
     rejection,
     revocation,
@@ -40,6 +42,7 @@ from processes.bulk_data import BulkData
 from processes.call_device import DeviceCalls
 from processes.certify import Certifier
 from processes.metadata import SeriesMetadata
+from processes.new_studies import Note
 from processes.receive import Receiver
 from processes.register import Registrar
 from processes.render import Renderer
@@ -71,6 +74,7 @@ FACTS = (
     *certificate.FACTS,
     *revocation.FACTS,
     *rejection.FACTS,
+    *licence.FACTS,
 )
 PROJECTIONS = (CATALOGUE, DEVICES, STORAGES, CERTIFICATES, REJECTIONS)
 DERIVED = (SERIES_METADATA, THUMBNAILS)
@@ -213,14 +217,15 @@ class Archive:
         """Where the temp files of conversions and downloads are made (STO-3)."""
         return TemporaryFolder(self.limits, self.settings.storage.temp_folder)
 
-    def receiver(self, files: StoredFiles, environment: Mapping[str, str]) -> Receiver:
-        """The room behind C-STORE."""
+    def receiver(self, files: StoredFiles, environment: Mapping[str, str], note: Note = unnoted) -> Receiver:
+        """The room behind C-STORE; ``note`` is told whose new studies are refused."""
         # Only here: it brings pydicom.
         from adapters.dicom.sop_classes import storable_sop_classes
 
         policy = OnDuplicate.REPLACE if self.settings.storage.overwrite_image else OnDuplicate.IGNORE
         is_storable = storable_sop_classes(accept_unknown=self.settings.dimse.accept_unknown_sop_classes)
-        return Receiver(self.log, files, policy, failpoints(environment), is_storable)
+        begin = new_studies(self, note)
+        return Receiver(self.log, files, policy, failpoints(environment), is_storable, begin)
 
     def certifier(self) -> Certifier:
         """The room that changes which certificates are in use."""
@@ -238,7 +243,10 @@ class Archive:
         def alone() -> AbstractContextManager[object]:
             return self.database.alone("registration of devices")
 
-        return Registrar(self.log, present, utc_now, self.limits, self._count_devices, alone, self.limits.clients_max)
+        def count_max() -> int | None:
+            return clients_max(self)
+
+        return Registrar(self.log, present, utc_now, self.limits, self._count_devices, alone, count_max)
 
     def device_calls(self) -> DeviceCalls:
         """The room that lets somebody call a device."""

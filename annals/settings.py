@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from domain.admission import AdmissionChanged, Door
 from domain.device import Right, ae_title_fault, rights_of
 from domain.errors import InvalidInput
+from domain.licence import vendor_key
 from domain.limits import Limits
 
 PREFIX = "ANNALS_"
@@ -159,14 +160,39 @@ class WorkerSettings(_Section):
     enabled: bool = True
 
 
+def _vendor_key(value: str) -> str:
+    if value:
+        vendor_key(value)
+    return value
+
+
+class LicenceSettings(_Section):
+    """``vendor_key``: the Ed25519 public key of who licenses this installation, in PEM or the base64 inside it.
+
+    Without one the archive is open and unlimited; with one it is a trial until a licence is installed (LIC-2).
+    """
+
+    vendor_key: Annotated[str, AfterValidator(_vendor_key)] = ""
+
+    @property
+    def public_key(self) -> bytes:
+        """The key's 32 bytes; empty where none is named."""
+        return vendor_key(self.vendor_key) if self.vendor_key else b""
+
+
 class LogSettings(_Section):
     """The server's own log lines (JSON, one a line)."""
 
     level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
 
 
-def _limit_type(default: object) -> object:
+_OFF_AT_0 = ("new_studies_a_minute_max",)
+
+
+def _limit_type(name: str, default: object) -> object:
     match default:
+        case int() if name in _OFF_AT_0:
+            return Annotated[int, Field(ge=0)]
         case None:
             return Annotated[int | None, Field(ge=0)]
         case int():
@@ -179,7 +205,7 @@ _LimitsSection: type[BaseModel] = create_model(
     "LimitsSection",
     __base__=_Section,
     **{  # type: ignore[call-overload]
-        field.name: (_limit_type(field.default), field.default) for field in dataclasses.fields(Limits)
+        field.name: (_limit_type(field.name, field.default), field.default) for field in dataclasses.fields(Limits)
     },
 )
 
@@ -195,6 +221,7 @@ class Settings(_Section):
     tls: TlsSettings = TlsSettings()
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
+    licence: LicenceSettings = LicenceSettings()
     log: LogSettings = LogSettings()
     limits: _LimitsSection = _LimitsSection()  # type: ignore[valid-type]
 

@@ -147,7 +147,9 @@ def add(device: DeviceAdded | None, wanted: DeviceAdded, clients: Clients = Clie
     """Make a device known, or change the one that has this key. All faults are reported at once."""
     faults = _faults(wanted)
     if device is None and clients.is_full:
-        faults.append(f"clients: {clients}: remove one that is no longer needed, or let more be allowed")
+        faults.append(
+            f"clients: {clients}: remove one that is no longer needed, raise clients_max or install a licence"
+        )
     if faults:
         raise InvalidInput(faults)
     if device is None:

@@ -54,6 +54,17 @@ class Refused(AnnalsError):
         self.because = because
 
 
+class ToldTogether(Refused):
+    """Out of resources for as many as may come: they are told of together where they are refused, not one by one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Because.OUT_OF_RESOURCES, text)
+
+
+class OverQuota(ToldTogether):
+    """More than one may in a time: later it succeeds."""
+
+
 class TooLarge(Refused):
     """An object that is larger than one may be: no later time helps."""
 

@@ -16,6 +16,7 @@ from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor, Event, Particulars
 from domain.instance import DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.quarantine import InstanceQuarantined
+from processes.new_studies import Begin, any_study
 from processes.ports import Failpoints, Files, Header, Incoming, Log
 
 _LOG = logging.getLogger("annals.receive")
@@ -44,13 +45,15 @@ class Receiver:
         on_duplicate: OnDuplicate,
         failpoint: Failpoints,
         is_storable: Callable[[str], bool],
+        begin_study: Begin = any_study,
     ) -> None:
-        """``is_storable`` tells whether instances of a SOP class are stored (NET-5)."""
+        """``is_storable`` tells whether instances of a SOP class are stored (NET-5), ``begin_study`` may refuse one."""
         self._log = log
         self._files = files
         self._on_duplicate = on_duplicate
         self._failpoint = failpoint
         self._is_storable = is_storable
+        self._begin_study = begin_study
 
     def open(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
@@ -83,6 +86,10 @@ class Receiver:
             raise
         if study_instance_uid not in ("", header.study_instance_uid):
             raise Refused(Because.IDENTIFIER_DOES_NOT_MATCH, "the object is not of the study that the request names")
+        with self._begin_study(header.study_instance_uid, by):
+            return self._keep(incoming, header, by, cause, warnings)
+
+    def _keep(self, incoming: Incoming, header: Header, by: Actor, cause: str, warnings: Sequence[str]) -> Received:
         content = incoming.keep()
         self._failpoint("receive.kept")
         particulars = self._log.particulars_for(header.particulars)

@@ -26,7 +26,7 @@ class Registrar:
     """The one place where devices and their certificates change.
 
     ``count`` says how many devices there are now, ``alone`` keeps other registrars out while it is entered, and
-    ``clients_max`` is how many there may be, None for any number: a setting, or what a licence says.
+    ``clients_max`` says how many there may be, None for any number, by the settings and by the licence in use.
     """
 
     log: Log
@@ -35,15 +35,15 @@ class Registrar:
     limits: Limits
     count: Callable[[], int]
     alone: Callable[[], AbstractContextManager[Any]]
-    clients_max: int | None
+    clients_max: Callable[[], int | None]
 
     def clients(self) -> Clients:
         """How many devices there are, and may be."""
-        return Clients(self.count(), self.clients_max)
+        return Clients(self.count(), self.clients_max())
 
     def save(self, key: str, wanted: Wanted, by: Actor) -> list[Event]:
         """Make a device known, or change the one with this key. Raises InvalidInput with every fault."""
-        if self.clients_max is None:
+        if self.clients_max() is None:
             return self._save(key, wanted, Clients(0, None), by)
         # Two that count at the same time would both take the last place.
         with self.alone():

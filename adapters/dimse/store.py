@@ -8,7 +8,7 @@ from adapters.dimse.answers import SUCCESS, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded
-from domain.errors import Because, Refused
+from domain.errors import Because, Refused, ToldTogether
 from domain.event import Actor
 from domain.identifiers import uid_fault
 from processes.ports import Incoming
@@ -40,7 +40,8 @@ class StoreService:
             raise
         except Exception as error:  # noqa: BLE001 - the door's one place where errors become statuses
             status, said = status_of(error)
-            _LOG.warning("C-STORE from %s refused with %04X: %s", _peer(association), status, said)
+            level = logging.DEBUG if isinstance(error, ToldTogether) else logging.WARNING
+            _LOG.log(level, "C-STORE from %s refused with %04X: %s", _peer(association), status, said)
             self.half_received = 0
         finally:
             if incoming is not None:

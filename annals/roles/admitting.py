@@ -15,8 +15,10 @@ from adapters.dimse.negotiation import (
 )
 from annals.roles.trust import Trust
 from domain.device import Right
-from domain.errors import Refused, Unavailable
+from domain.errors import Because, Refused, Unavailable
+from domain.event import Actor
 from processes.admission import Admission, TurnedAway
+from processes.new_studies import Note
 from processes.rejections import Rejections
 
 _ANSWERS = {
@@ -49,6 +51,15 @@ def note(rejections: Rejections) -> Callable[[Rejection, str, str, str], None]:
 
     def tell(rejection: Rejection, address: str, calling: str, called: str) -> None:
         rejections.note(address, rejection.why, answer=str(rejection), calling=calling, called=called)
+
+    return tell
+
+
+def note_sender(rejections: Rejections) -> Note:
+    """Where the room behind C-STORE tells of those whose new studies it refused."""
+
+    def tell(by: Actor, why: str) -> None:
+        rejections.note(by.address, why, answer=f"{Because.OUT_OF_RESOURCES.value:04X}", calling=by.name)
 
     return tell
 

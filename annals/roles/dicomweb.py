@@ -25,6 +25,8 @@ from api.dicomweb.rooms import Retrieval, Storing
 from api.dicomweb.router import create_router
 from api.origin import Origin
 from domain.admission import Door
+from domain.errors import Because
+from domain.event import Actor
 from processes.admission import WebAdmission
 from processes.find import Finder
 from processes.known_devices import KnownDevices
@@ -52,6 +54,9 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         def note(address: str, why: str) -> None:
             rejections.note(address, f"DICOMweb: {why}", answer="403")
 
+        def note_sender(by: Actor, why: str) -> None:
+            rejections.note(by.address, f"DICOMweb: {why}", answer=f"{Because.OUT_OF_RESOURCES.value:04X}")
+
         telling = threading.Thread(target=rejections.run, name="rejections", daemon=True)
         telling.start()
         codecs = archive.codecs()
@@ -71,7 +76,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             archive.limits,
         )
         storing = Storing(
-            archive.receiver(files, environment),
+            archive.receiver(files, environment, note_sender),
             files,
             FileBeginningReader(archive.limits),
             partial(Composition, archive.limits, codecs.unpacked),

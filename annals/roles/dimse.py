@@ -69,7 +69,10 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             C_GET_RQ: retrieve.get,
         }
         server = Server(
-            archive.receiver(files, environment), services, archive.log, admitting.permit(admission, rejections)
+            archive.receiver(files, environment, admitting.note_sender(rejections)),
+            services,
+            archive.log,
+            admitting.permit(admission, rejections),
         )
         keeper = Doorkeeper(
             supported_contexts(settings.dimse.accept_unknown_sop_classes),

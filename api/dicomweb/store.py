@@ -168,7 +168,7 @@ def _content_type(request: Request) -> MediaType:
 def _tell(asked: StoreRequest, outcomes: Sequence[Outcome]) -> None:
     """One line for a request in which something failed."""
     failures = [one for one in outcomes if one.failure_reason]
-    if not failures:
+    if all(one.is_told for one in failures):
         return
     counted = dict.fromkeys((one.failure_reason, one.said) for one in failures)
     reasons = "; ".join(f"{reason:04X} {ascii(said)[1:-1]}" for reason, said in list(counted)[:10])

@@ -13,7 +13,7 @@ from api.dicomweb.model_types import XML
 from api.dicomweb.multipart import MultipartWriter
 from api.dicomweb.native_xml import native_xml
 from api.problems import RETRY_SECONDS, HttpRefusal, status_of
-from domain.errors import AnnalsError, Because, Refused, Unavailable
+from domain.errors import AnnalsError, Because, OverQuota, Refused, ToldTogether, Unavailable
 
 DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xB007
 PROCESSING_FAILURE = 0x0110
@@ -30,7 +30,8 @@ _WARNINGS_MAX = 5
 class Outcome:
     """What became of one part. A failed one has a Failure Reason (Table I.2-2), and a UID only where it told one.
 
-    ``status`` is the HTTP code that the part alone would be answered with; ``said`` holds no patient data.
+    ``status`` is the HTTP code that the part alone would be answered with; ``said`` holds no patient data. ``is_told``:
+    many such failures are told of together, elsewhere.
     """
 
     sop_class_uid: str = ""
@@ -41,12 +42,14 @@ class Outcome:
     warning_reason: int = 0
     status: int = 200
     said: str = ""
+    is_told: bool = False
 
 
 def store_status(error: Exception) -> int:
-    """The one HTTP code of an error while something is stored: what refuses then is a storage."""
+    """The one HTTP code of an error while something is stored: what refuses then is a storage, or a licence."""
     status = status_of(error)
-    return INSUFFICIENT_STORAGE if isinstance(error, Refused) and status == 503 else status
+    is_full = isinstance(error, Refused) and not isinstance(error, OverQuota)
+    return INSUFFICIENT_STORAGE if is_full and status == 503 else status
 
 
 def failed(error: Exception, sop_class_uid: str = "", sop_instance_uid: str = "") -> Outcome:
@@ -62,7 +65,8 @@ def failed(error: Exception, sop_class_uid: str = "", sop_instance_uid: str = ""
         case HttpRefusal():
             reason = Because.CANNOT_UNDERSTAND.value
     said = str(error) if isinstance(error, AnnalsError) else "failed for a reason that was logged"
-    return Outcome(sop_class_uid, sop_instance_uid, failure_reason=reason, status=status, said=said)
+    is_told = isinstance(error, ToldTogether)
+    return Outcome(sop_class_uid, sop_instance_uid, failure_reason=reason, status=status, said=said, is_told=is_told)
 
 
 def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str, *, in_parts: bool) -> Response:

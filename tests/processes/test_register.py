@@ -41,7 +41,7 @@ def archive(dsn: str) -> Iterator[Archive]:
 
 
 def registrar(archive: Archive, clients_max: int | None = None) -> Registrar:
-    return replace(archive.registrar(), clients_max=clients_max)
+    return replace(archive.registrar(), clients_max=lambda: clients_max)
 
 
 def save(room: Registrar, wanted: DeviceAdded) -> list[Event]:

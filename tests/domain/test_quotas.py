@@ -1,0 +1,46 @@
+"""How much each source may begin in a minute (B21d)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.quota import Quota
+
+
+def test_B21d_so_many_a_minute_of_each_source_and_the_next_minute_as_many_again() -> None:
+    quota = Quota(3, 10)
+    assert [quota.take(float(second), "a") for second in range(5)] == [True, True, True, False, False]
+    assert quota.take(5.0, "b"), "one source does not use up what another may"
+    assert not quota.take(59.9, "a")
+    assert [quota.take(60.0, "a") for _ in range(4)] == [True, True, True, False]
+
+
+def test_B21d_0_is_any_number() -> None:
+    quota = Quota(0, 1)
+    assert all(quota.take(0.0, "a") for _ in range(10_000))
+
+
+def test_B21d_sources_past_those_that_are_told_apart_share_one_count_until_a_minute_is_over() -> None:
+    quota = Quota(2, 3)
+    assert all(quota.take(0.0, source) for source in range(3))
+    assert [quota.take(1.0, source) for source in range(3, 9)] == [True, True, False, False, False, False]
+    assert quota.take(1.0, 0), "those that came first have their own"
+    assert all(quota.take(61.0, source) for source in range(3, 6))
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 5)), max_size=200), st.integers(1, 5))
+def test_B21d_in_no_minute_that_begins_with_its_first_does_a_source_get_more(
+    steps: list[tuple[float, int]], maximum: int
+) -> None:
+    quota, now = Quota(maximum, 100), 0.0
+    since: dict[int, float] = {}
+    taken: Counter[int] = Counter()
+    for pause, source in steps:
+        now += pause
+        if now - since.get(source, float("-inf")) >= 60:
+            since[source], taken[source] = now, 0
+        assert quota.take(now, source) == (taken[source] < maximum)
+        taken[source] += taken[source] < maximum
