@@ -18,7 +18,11 @@ from domain.errors import AnnalsError, Refused
 from domain.limits import Limits
 
 _PAUSES_SECONDS = (0.5, 2.0, 5.0)
+_FULL_PAUSES_SECONDS = (5.0, 15.0, 20.0, 25.0)
+"""A minute and some: a server that takes only so many new studies a minute takes one again."""
+
 _TRIES = 2
+_OUT_OF_RESOURCES = 0xA700
 _WARNINGS = 0xB000
 
 
@@ -48,13 +52,28 @@ class Sender:
         self._proposed: list[tuple[str, str]] = []
         self._accepted: dict[tuple[str, str], int] = {}
         self._message_id = 0
+        self._is_patient = True
         self.associations = 0
 
     def send(self, descriptor: int, file: ForeignFile, coming: Iterable[ForeignFile]) -> str:
         """Send one object; empty where the server has it now, else why not. ``coming`` is what is likely to be next.
 
-        Raises :class:`Unreachable`.
+        A server that is out of resources is waited for, until that was in vain once. Raises :class:`Unreachable`.
         """
+        coming = list(coming)
+        status, said = self._send(descriptor, file, coming)
+        if status != _OUT_OF_RESOURCES or not self._is_patient:
+            return said
+        for pause in _FULL_PAUSES_SECONDS:
+            self._pause(pause)
+            status, said = self._send(descriptor, file, coming)
+            if status != _OUT_OF_RESOURCES:
+                return said
+        self._is_patient = False
+        return said
+
+    def _send(self, descriptor: int, file: ForeignFile, coming: Iterable[ForeignFile]) -> tuple[int | None, str]:
+        """The server's status, None where it gave none, and why it has not the object."""
         said = ""
         for _ in range(_TRIES):
             association = self._carrying(file, coming)
@@ -64,8 +83,8 @@ class Sender:
                 said = str(ended)
                 self._association = None
             except OSError as error:
-                return f"cannot be read: {error.strerror}"
-        return f"the association ended twice: {said}"
+                return None, f"cannot be read: {error.strerror}"
+        return None, f"the association ended twice: {said}"
 
     def close(self) -> None:
         """Release the association."""
@@ -122,10 +141,10 @@ class Sender:
                 self._pause(pause)
         raise Unreachable(f"{self._where()}: {error}")
 
-    def _store(self, association: Association, descriptor: int, file: ForeignFile) -> str:
+    def _store(self, association: Association, descriptor: int, file: ForeignFile) -> tuple[int | None, str]:
         syntax = carrying_syntax(self._accepted, file.sop_class_uid, file.transfer_syntax_uid)
         if syntax is None:
-            return f"the server does not accept {file.sop_class_uid} in {file.transfer_syntax_uid}"
+            return None, f"the server does not accept {file.sop_class_uid} in {file.transfer_syntax_uid}"
         offset, length, own = file.offset, file.length, os.dup(descriptor)
         try:
             if syntax != file.transfer_syntax_uid:
@@ -142,12 +161,12 @@ class Sender:
                 length=length,
             )
         except Refused as refused:
-            return str(refused)
+            return None, str(refused)
         finally:
             os.close(own)
         if status == 0 or status & 0xF000 == _WARNINGS:
-            return ""
-        return f"the server answered {status:04X}{': ' if said else ''}{said}"
+            return status, ""
+        return status, f"the server answered {status:04X}{': ' if said else ''}{said}"
 
     def _where(self) -> str:
         return f"{self._server.called_ae_title} at {self._server.host}:{self._server.port}"

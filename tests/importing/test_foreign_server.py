@@ -273,3 +273,24 @@ def test_a_server_that_is_gone_is_waited_for_with_growing_pauses(tmp_path: Path)
             sender.send(descriptor, file, [])
     assert pauses == sorted(pauses)
     assert len(pauses) == 3
+
+
+def test_B21d_a_server_that_takes_so_many_a_minute_is_waited_for_and_one_that_stays_full_only_once(
+    tmp_path: Path,
+) -> None:
+    pauses: list[float] = []
+    statuses = [0xA700, 0xA700, 0x0000, 0x0000, *[0xA700] * 6, 0x0000, 0xA700]
+    with (
+        peer(lambda _: answered(statuses.pop(0), "come again")) as sender,
+        object_in_a_file(tmp_path) as (descriptor, file),
+    ):
+        sender._pause = pauses.append
+        assert [sender.send(descriptor, file, []) for _ in range(2)] == ["", ""]
+        assert sum(pauses) < 60, "for as long as it takes"
+        assert sender.send(descriptor, file, []) == "the server answered A700: come again"
+        assert sum(pauses[2:]) > 60, "a minute and some"
+        said = [sender.send(descriptor, file, []) for _ in range(3)]
+        assert said == ["the server answered A700: come again", "", "the server answered A700: come again"]
+        assert len(pauses) == 6, "no more, after it was in vain"
+        assert sender.associations == 1
+    assert statuses == []
