@@ -16,6 +16,7 @@ from annals import (
     derived_commands,
     device_checks,
     device_commands,
+    licence_commands,
     storage_commands,
     storage_upkeep,
 )
@@ -40,16 +41,28 @@ device_commands.app.command("rejections")(device_checks.rejections)
 app.add_typer(certificate_commands.app, name="certificate")
 device_commands.app.command("accept-any")(admission_commands.accept_any)
 app.add_typer(derived_commands.app, name="derived")
+app.add_typer(licence_commands.app, name="licence")
 device_commands.app.command("tls")(certificate_commands.device_tls)
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _about(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    product_code: Annotated[bool, typer.Option("--product-key", help="Print the product code.")] = False,
+    data: Data = None,
+    cfg: Cfg = None,
 ) -> None:
     if version:
         typer.echo(f"annals {__version__}")
         raise typer.Exit
+    if product_code:
+        licence_commands.print_product_code(settings_of(cfg, data))
+        raise typer.Exit
+    for name in ("data", "cfg"):
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            raise typer.BadParameter("comes after the command", param_hint=f"--{name}")
 
 
 @app.command()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
+from api import problems
 from domain.errors import AnnalsError
 
 Check = Callable[[], Mapping[str, object]]
@@ -19,9 +20,14 @@ _LOG = logging.getLogger("annals.health")
 _REMEMBERED_SECONDS = 1.0
 
 
-def create_app(checks: Mapping[str, Check], version: str, is_stopping: Callable[[], bool]) -> FastAPI:
-    """The health application. Each check runs at most once a second, however often it is asked."""
+def create_app(
+    checks: Mapping[str, Check], version: str, is_stopping: Callable[[], bool], routers: Sequence[APIRouter] = ()
+) -> FastAPI:
+    """The health application, with more routes. Each check runs at most once a second, however often it is asked."""
     app = FastAPI(title="Annals", version=version, docs_url=None, redoc_url=None, openapi_url=None)
+    problems.install(app)
+    for router in routers:
+        app.include_router(router)
     readiness = _Readiness(checks)
 
     @app.get("/health/live")

@@ -6,10 +6,8 @@ import logging
 import threading
 from collections.abc import Mapping
 
-import uvicorn
-
 from adapters.files.storages import StoredFiles
-from annals import __version__, compose
+from annals import __version__, allowance, compose
 from annals.compose import Archive
 from annals.lifeline import Lifeline
 from annals.listening import inherited_or_own
@@ -18,6 +16,7 @@ from annals.roles.known_storages import KnownStorages
 from annals.roles.probing import probes
 from annals.roles.trust import Trust
 from annals.settings import Settings
+from api import licence, wire
 from api.health import Check, create_app
 from domain.errors import Unavailable
 from projections.catalogue import due
@@ -34,13 +33,11 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         watch = CertificateWatch(archive)
         threading.Thread(target=watch.run, args=(lifeline.ended,), name="certificates", daemon=True).start()
         checks = {**_checks(archive, files), "certificates": watch.check}
-        app = create_app(checks, __version__, lifeline.ended.is_set)
+        licences = licence.create_router(allowance.licensing(archive).install, archive.limits)
+        app = create_app(checks, __version__, lifeline.ended.is_set, [licences])
         # A request that is longer under way than this is cut off; the probe of the listener ends before.
         drain_seconds = int(archive.limits.health_probe_timeout_seconds) + 1
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=drain_seconds
-        )
-        server = uvicorn.Server(config)
+        server = wire.server(app, archive.limits, drain_seconds)
         listening = inherited_or_own("http", settings.http.host, settings.http.port, environment)
         threading.Thread(target=KnownStorages(archive, files).follow, args=(lifeline.ended,), daemon=True).start()
         thread = threading.Thread(target=server.run, args=([listening],), name="http", daemon=True)
