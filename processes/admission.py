@@ -12,7 +12,7 @@ from domain import device
 from domain.address import normal_host
 from domain.admission import AdmissionChanged, Door
 from domain.device import DeviceAdded, Right
-from domain.errors import Because, Refused, Unavailable
+from domain.errors import AnnalsError, Because, Refused, Unavailable
 
 
 class Registered(Protocol):
@@ -88,10 +88,13 @@ class Admission:
                 raise Refused(Because.NOT_AUTHORISED, fault)
 
     def preferred_syntax(self, calling: str) -> str:
-        """The transfer syntax in which a registered device prefers to be sent objects; empty where it has none."""
+        """The transfer syntax in which a registered device prefers to be sent objects now; empty where it has none.
+
+        As the log has it: what is sent goes by it too, and a syntax that was agreed on holds for the whole association.
+        """
         try:
-            known = self.devices.titled(calling)
-        except Unavailable:
+            known = self.devices.registered(calling)
+        except AnnalsError:
             return ""
         return known.preferred_transfer_syntax if known else ""
 

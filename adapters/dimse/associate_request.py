@@ -50,6 +50,11 @@ class AssociationRequest:
     extended: Mapping[str, bytes]
     peer_certificate: bytes = b""
 
+    @property
+    def wants_objects(self) -> bool:
+        """Whether the peer proposes to be sent objects over this association, as for C-GET (PS3.7 D.3.3.4)."""
+        return any(is_scp for _, is_scp in self.roles.values())
+
 
 def parse_request(body: bytes, peer_address: str, limits: Limits) -> AssociationRequest:
     """Read an A-ASSOCIATE-RQ's body. Raises :class:`MalformedAssociate`."""

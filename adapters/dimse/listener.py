@@ -71,7 +71,9 @@ class Doorkeeper:
     note_handshake: Callable[[str, str], None] = _log_handshake
     """Told of each peer with which no TLS came about: its address, and why. May not wait."""
     preferred: Callable[[str], str] = lambda _calling: ""
-    """The transfer syntax in which a calling AE title prefers to be sent objects; empty for its own order."""
+    """The transfer syntax in which a calling AE title prefers to be sent objects; empty for its own order.
+
+    Asked only of those who want to be sent objects: it may look into the database."""
 
 
 class Listener:
@@ -255,7 +257,7 @@ class Listener:
             self._keeper.supported,
             self._keeper.accept_extended,
             self._limits,
-            self._keeper.preferred(request.calling_ae_title),
+            self._keeper.preferred(request.calling_ae_title) if request.wants_objects else "",
         )
         wire.write([agreement.pdu])
         wire.established()

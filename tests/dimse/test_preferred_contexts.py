@@ -18,11 +18,17 @@ def accepted(
     preferred: str, *contexts: tuple[str, tuple[str, ...]], roles: tuple[bool, bool] | None = (False, True)
 ) -> list[str]:
     """The transfer syntax that each proposed context gets."""
+    request = requested(*contexts, roles=roles)
+    agreement = agree(request, supported_contexts(True), lambda _uid, _asked: None, Limits(), preferred)
+    return [agreement.contexts[proposal.id].transfer_syntax for proposal in request.proposals]
+
+
+def requested(
+    *contexts: tuple[str, tuple[str, ...]], roles: tuple[bool, bool] | None = (False, True)
+) -> AssociationRequest:
     proposals = tuple(Proposal(2 * number + 1, *context) for number, context in enumerate(contexts))
     asked = {sop_class: roles for sop_class, _ in contexts} if roles else {}
-    request = AssociationRequest("PREFERS", "ANNALS", "", 1, "", proposals, 0, "", "", asked, {})
-    agreement = agree(request, supported_contexts(True), lambda _uid, _asked: None, Limits(), preferred)
-    return [agreement.contexts[proposal.id].transfer_syntax for proposal in proposals]
+    return AssociationRequest("PREFERS", "ANNALS", "", 1, "", proposals, 0, "", "", asked, {})
 
 
 def test_C3_9_the_preferred_syntax_is_chosen_wherever_it_stands_in_the_proposal() -> None:
@@ -34,6 +40,13 @@ def test_C3_9_the_preferred_syntax_is_chosen_wherever_it_stands_in_the_proposal(
 @pytest.mark.parametrize("roles", [None, (True, False)])
 def test_C2_5_who_sends_keeps_its_own_order(roles: tuple[bool, bool] | None) -> None:
     assert accepted(RLE, (CT_IMAGE, (EXPLICIT, RLE)), roles=roles) == [EXPLICIT]
+
+
+@pytest.mark.parametrize(("roles", "wants"), [(None, False), ((True, False), False), ((False, True), True)])
+def test_C3_7_only_who_proposes_to_be_scp_is_asked_for_its_preference(
+    roles: tuple[bool, bool] | None, wants: bool
+) -> None:
+    assert requested((CT_IMAGE, (EXPLICIT,)), roles=roles).wants_objects == wants
 
 
 def test_C3_9_of_several_contexts_of_a_class_one_is_left_for_what_does_not_fit() -> None:

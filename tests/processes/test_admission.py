@@ -14,6 +14,7 @@ from domain.address import normal_host
 from domain.admission import AdmissionChanged, Door
 from domain.device import ALL_RIGHTS, WADO_RIGHTS, DeviceAdded, Kind, Right
 from domain.errors import Because, Refused, Unavailable
+from domain.transcoding import JPEG_2000_LOSSLESS, RLE
 from processes.admission import Admission, TurnedAway, WebAdmission
 
 
@@ -46,7 +47,7 @@ class Book:
         self.devices |= self.coming
 
     def registered(self, ae_title: str) -> DeviceAdded | None:
-        return self.titled(ae_title)
+        return self.coming.get(ae_title) or self.titled(ae_title)
 
     def is_at(self, device: DeviceAdded, address: str, *, wait: bool = False) -> bool:
         host, address = normal_host(device.host), normal_host(address)
@@ -268,3 +269,15 @@ def test_B32_only_a_registered_device_that_may_receive_is_a_destination() -> Non
             with pytest.raises(Refused) as caught:
                 admission.destination(title)
             assert caught.value.because is Because.MOVE_DESTINATION_UNKNOWN
+
+
+def test_TS_2_the_preferred_syntax_is_that_of_the_device_as_it_was_just_added_or_changed() -> None:
+    known = book(DeviceAdded("WS", "192.0.2.7", 104, preferred_transfer_syntax=RLE))
+    known.coming = {
+        "WS": DeviceAdded("WS", "192.0.2.7", 104, preferred_transfer_syntax=JPEG_2000_LOSSLESS),
+        "NEW": DeviceAdded("NEW", "192.0.2.8", 104, preferred_transfer_syntax=RLE),
+    }
+    admission = Admission(known, "ANNALS", OPEN)
+    assert [admission.preferred_syntax(title) for title in ("WS", "NEW", "OTHER")] == [JPEG_2000_LOSSLESS, RLE, ""]
+    known.is_read = False
+    assert admission.preferred_syntax("OTHER") == ""
