@@ -12,12 +12,18 @@ from domain.rendering import Rendering
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A data set in an open file; whoever has it closes ``descriptor``."""
+    """A data set in an open file; whoever has it closes ``descriptor``.
+
+    ``lost`` tells that it was compressed with loss on its way, ``own_uid`` its SOP Instance UID where it became an
+    instance of its own by that.
+    """
 
     descriptor: int
     offset: int
     length: int
     transfer_syntax_uid: str
+    lost: bool = False
+    own_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

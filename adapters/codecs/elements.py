@@ -226,7 +226,7 @@ class Rewriting:
 
     def pieces(self, element: Element) -> Iterator[bytes]:
         """The element in the new form, a long value in pieces."""
-        vr = element.vr or self._vr(element)
+        vr = self.vr(element)
         if element.length in range(_PIECE, UNDEFINED) and vr != b"SQ" and FORMS[vr] == LONG_FORM:
             yield header(element.tag, vr, element.length, self._new)
             for position in range(element.value, element.end, _PIECE):
@@ -239,7 +239,7 @@ class Rewriting:
         """The element in the new form; nothing where it is a group length, which told the old one."""
         if element.tag & 0xFFFF == 0:
             return b""
-        vr = element.vr or self._vr(element)
+        vr = self.vr(element)
         if vr == b"SQ":
             return self._sequence(element, depth)
         if element.length == UNDEFINED:
@@ -252,7 +252,12 @@ class Rewriting:
             value = swapped(value, vr)
         return header(element.tag, vr, len(value), self._new) + value
 
-    def _sequence(self, element: Element, depth: int) -> bytes:
+    def vr(self, element: Element) -> bytes:
+        """The VR of an element, also of one that came without."""
+        return element.vr or self._vr(element)
+
+    def items(self, element: Element, depth: int = 0) -> bytes:
+        """The items of a sequence in the new form, those of undefined length with their delimiters."""
         pieces = []
         order = self._new.order
         for item in items(self._source, self._old, element.value, element.end, depth + 1):
@@ -265,9 +270,12 @@ class Rewriting:
                 pieces.append(struct.pack(f"{order}HHI", ITEM_END >> 16, ITEM_END & 0xFFFF, 0))
             else:
                 pieces += [struct.pack(f"{order}HHI", 0xFFFE, 0xE000, len(content)), content]
+        return b"".join(pieces)
+
+    def _sequence(self, element: Element, depth: int) -> bytes:
+        value = self.items(element, depth)
         if element.length == UNDEFINED:
-            pieces.append(struct.pack(f"{order}HHI", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
-        value = b"".join(pieces)
+            value += struct.pack(f"{self._new.order}HHI", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
         length = UNDEFINED if element.length == UNDEFINED else len(value)
         return header(element.tag, b"SQ", length, self._new) + value
 

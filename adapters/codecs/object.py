@@ -9,7 +9,7 @@ import zlib
 from adapters.codecs import decoding
 from adapters.codecs.elements import FLOAT_PIXEL_DATA, PIXEL_DATA, Element, Form, Source, elements
 from adapters.codecs.fragments import EXTENDED_OFFSETS, Frames
-from adapters.codecs.image import NUMBERS, TEXTS, Image, check_size, described
+from adapters.codecs.image import NUMBERS, PIXEL_REPRESENTATION, TEXTS, Image, check_size, described
 from adapters.codecs.unfit import Unfit
 from adapters.dicom.frames import UNDEFINED
 from adapters.dicom.syntaxes import encoding_of
@@ -81,6 +81,15 @@ class StoredObject:
         elif element.tag == EXTENDED_OFFSETS and element.length < self.limits.fragments_max * 8:
             value = self.source.read(element.value, element.length // 8 * 8)
             self._extended = struct.unpack(f"<{len(value) // 8}Q", value)
+
+    def element(self, tag: int) -> Element | None:
+        """The element of the header with this tag."""
+        return next((one for one in self.header if one.tag == tag), None)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the samples are, by which the VR of what is US or SS is known (PS3.5 6.2.2)."""
+        return self.numbers.get(PIXEL_REPRESENTATION) == 1
 
     def image(self) -> Image:
         """The description of the pixels, within the limits."""

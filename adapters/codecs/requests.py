@@ -8,7 +8,7 @@ import functools
 import os
 import resource
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,13 @@ def _done(stored: StoredObject, request: dict[str, Any], descriptors: list[int],
         case "convert":
             if stored.native_bytes() > request.get("room", stored.native_bytes()):
                 return {"large": True}
-            return _convert(stored, wanted, out, request["alone_max"], limits)
+            return _convert(stored, request, out, limits)
         case "encode":
             _spool(stored, wanted, request["first"], request["count"], descriptors[1], out, limits)
             return {}
         case "write":
             lengths = _lengths(descriptors[2])
-            rewriting.write(stored, wanted, lengths, _cut(descriptors[1], lengths), out)
-            return {}
+            return _written(stored, request, lengths, _cut(descriptors[1], lengths), out)
         case "show":
             more_time = functools.partial(_more_time, limits.codec_cpu_seconds)
             state = request.get("state")
@@ -87,14 +86,14 @@ def _done(stored: StoredObject, request: dict[str, Any], descriptors: list[int],
     raise ValueError(request["do"])
 
 
-def _convert(stored: StoredObject, wanted: str, out: int, alone_max: int, limits: Limits) -> dict[str, Any]:
+def _convert(stored: StoredObject, request: dict[str, Any], out: int, limits: Limits) -> dict[str, Any]:
     """The whole object, if it is small enough to be one process's work; else how many frames it has."""
+    wanted, alone_max = request["wanted"], request["alone_max"]
     needs_pixels = rewriting.needs_pixels(stored.syntax, wanted)
     if needs_pixels and stored.has_float_pixels:
         raise Unfit("pixels that are floats are not encapsulated")
     if stored.pixels is None or not needs_pixels:
-        rewriting.write(stored, wanted, [], (), out)
-        return {}
+        return _written(stored, request, [], (), out)
     image = stored.image()
     if image.frames > 1 and image.decoded_bytes * image.frames > alone_max:
         return {"frames": image.frames, "frame_bytes": image.decoded_bytes}
@@ -102,8 +101,14 @@ def _convert(stored: StoredObject, wanted: str, out: int, alone_max: int, limits
     for number in range(image.frames):
         _more_time(limits.codec_cpu_seconds)
         encoded += rewriting.frames(stored, wanted, number, 1)
-    rewriting.write(stored, wanted, [len(frame) for frame in encoded], encoded, out)
-    return {}
+    return _written(stored, request, [len(frame) for frame in encoded], encoded, out)
+
+
+def _written(
+    stored: StoredObject, request: dict[str, Any], lengths: list[int], pixels: Iterable[bytes], out: int
+) -> dict[str, Any]:
+    as_instance = request["lossy_as_instance"]
+    return rewriting.write(stored, request["wanted"], lengths, pixels, out, lossy_as_instance=as_instance)._asdict()
 
 
 def _spool(stored: StoredObject, wanted: str, first: int, count: int, lengths: int, out: int, limits: Limits) -> None:

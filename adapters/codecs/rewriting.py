@@ -6,11 +6,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from adapters.codecs import encoding, fragments, image
+from adapters.codecs import derivation, encoding, fragments, image
+from adapters.codecs.changes import Change, text
 from adapters.codecs.codestreams import is_irreversible
 from adapters.codecs.decoding import colour_after
 from adapters.codecs.elements import PIXEL_DATA, Element, Form, Rewriting, Source, element_bytes, elements, header
@@ -35,13 +36,9 @@ _PIECE = 1024 * 1024
 _GATHERED = 64 * 1024
 _ALWAYS_LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR)
 _PERHAPS_LOSSY = (JPEG_2000, HTJ2K)
-_IS_LOSSY = "01"
 _LONG_LENGTH_MAX = 0xFFFF_FFFE
 _OF_ENCAPSULATION = (fragments.EXTENDED_OFFSETS, fragments.EXTENDED_LENGTHS, fragments.TOTAL_LENGTH)
 _DESCRIBING_GROUPS = (0x0028, 0x7FE0)
-
-Change = tuple[bytes, bytes] | None
-"""VR and little endian value of an element, or None where it goes."""
 
 
 class Sink(Protocol):
@@ -50,6 +47,13 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> object:
         """Write all of it."""
         ...
+
+
+class Written(NamedTuple):
+    """Whether what was written was compressed with loss, and its SOP Instance UID where it became an instance."""
+
+    lost: bool
+    own_uid: str
 
 
 class _File:
@@ -126,20 +130,35 @@ def frames(stored: StoredObject, wanted: str, first: int, count: int) -> Iterato
 
 def was_lossy(stored: StoredObject) -> bool:
     """Whether the pixels were compressed with loss, as the object, its syntax or its codestream says."""
-    if stored.syntax in _ALWAYS_LOSSY or stored.texts.get(image.LOSSY, "").strip(" \0") == _IS_LOSSY:
+    if stored.syntax in _ALWAYS_LOSSY or stored.texts.get(image.LOSSY, "").strip(" \0") == derivation.IS_LOSSY:
         return True
     return stored.syntax in _PERHAPS_LOSSY and is_irreversible(stored.frames().frame(0))
 
 
-def write(stored: StoredObject, wanted: str, lengths: Sequence[int], pixels: Iterable[bytes], out: int) -> None:
-    """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`frames`, in pieces of any size."""
+def write(
+    stored: StoredObject,
+    wanted: str,
+    lengths: Sequence[int],
+    pixels: Iterable[bytes],
+    out: int,
+    *,
+    lossy_as_instance: bool = False,
+) -> Written:
+    """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`frames`, in pieces of any size.
+
+    With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own.
+    """
     target = encoding_of(wanted)
     form = Form(target.implicit, target.big_endian)
     file = _File(out)
     sink: _File | _Deflated = _Deflated(file) if wanted == DEFLATED else file
     changes: dict[int, Change] = {}
+    lost = bool(lengths) and wanted in ENCODED_LOSSY
     if lengths:
         changes = _changes(stored, stored.image(), wanted, lengths)
+    if lost:
+        ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
+        changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
     _write_header(stored, form, changes, sink)
     tail = stored.tail
     if lengths:
@@ -150,6 +169,7 @@ def write(stored: StoredObject, wanted: str, lengths: Sequence[int], pixels: Ite
         tail = stored.pixels.end
     _write_tail(stored, tail, form, sink)
     sink.finish()
+    return Written(lost, derivation.own_uid(stored, wanted) if lost and lossy_as_instance else "")
 
 
 def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Sequence[int]) -> dict[int, Change]:
@@ -158,19 +178,11 @@ def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Seque
     decoded = colour_after(stored.syntax, described)
     colour = decoded if wanted in NATIVE else encoding.colour_before(wanted, decoded, described)
     if colour != stored.texts.get(image.PHOTOMETRIC, "").strip(" \0"):
-        changes[image.PHOTOMETRIC] = (b"CS", _text(colour))
+        changes[image.PHOTOMETRIC] = (b"CS", text(colour))
     if described.samples > 1 and stored.numbers.get(image.PLANAR) != encoding.planar_of(wanted):
         changes[image.PLANAR] = (b"US", struct.pack("<H", encoding.planar_of(wanted)))
-    if was_lossy(stored) and stored.texts.get(image.LOSSY, "").strip(" \0") != _IS_LOSSY:
-        changes[image.LOSSY] = (b"CS", _text(_IS_LOSSY))
-    if wanted in ENCODED_LOSSY:
-        ratio = described.decoded_bytes * described.frames / max(1, sum(lengths))
-        changes[image.LOSSY] = (b"CS", _text(_IS_LOSSY))
-        changes[image.RATIO] = (b"DS", _appended(stored.texts.get(image.RATIO, ""), f"{ratio:.2f}"))
-        changes[image.METHOD] = (b"CS", _appended(stored.texts.get(image.METHOD, ""), encoding.METHODS[wanted]))
-        kind = stored.texts.get(image.IMAGE_TYPE, "").strip(" \0")
-        _, _, others = kind.partition("\\")
-        changes[image.IMAGE_TYPE] = (b"CS", _text("DERIVED\\" + (others or "PRIMARY")))
+    if was_lossy(stored) and stored.texts.get(image.LOSSY, "").strip(" \0") != derivation.IS_LOSSY:
+        changes[image.LOSSY] = (b"CS", text(derivation.IS_LOSSY))
     if wanted not in NATIVE and fragments.needs_extended(lengths):
         offsets, sizes = fragments.extended(lengths)
         changes[fragments.EXTENDED_OFFSETS] = (b"OV", offsets)
@@ -178,21 +190,11 @@ def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Seque
     return changes
 
 
-def _text(value: str) -> bytes:
-    raw = value.encode("ascii")
-    return raw + b" " * (len(raw) % 2)
-
-
-def _appended(old: str, value: str) -> bytes:
-    return _text("\\".join(filter(None, (old.strip(" \0"), value))))
-
-
 def _write_header(stored: StoredObject, form: Form, changes: dict[int, Change], sink: Sink) -> None:
     if form == stored.form:
         _keep_header(stored, changes, sink)
         return
-    signed = stored.numbers.get(image.PIXEL_REPRESENTATION) == 1
-    rewriting = Rewriting(stored.source, stored.form, form, signed=signed)
+    rewriting = Rewriting(stored.source, stored.form, form, signed=stored.is_signed)
     written = sorted(tag for tag, change in changes.items() if change)
 
     def flush(before: int) -> None:

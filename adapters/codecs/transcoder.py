@@ -23,6 +23,9 @@ _ALONE_MAX = 8 * MIB
 _SMALL_MAX, _ROOM = 4 * MIB, 8 * MIB
 """Up to how large a stored object is converted in memory, and how large it may become there."""
 
+_LOST = "lost"
+"""What stands in the answer of a child that has written an object, and in no other."""
+
 _SHARE_BYTES = 16 * MIB
 _SHARE_FRAMES_MAX = 1_000
 
@@ -30,11 +33,22 @@ _SHARE_FRAMES_MAX = 1_000
 class Transcoder:
     """The port :class:`processes.pixel_ports.Codecs`. Costs nothing until it is first used."""
 
-    def __init__(self, limits: Limits, count: int = 0, folder: TemporaryFolder | None = None) -> None:
-        """``folder`` is where temp files are made; by default the system's."""
+    def __init__(
+        self,
+        limits: Limits,
+        count: int = 0,
+        folder: TemporaryFolder | None = None,
+        *,
+        lossy_as_instance: bool = False,
+    ) -> None:
+        """``folder`` is where temp files are made; by default the system's.
+
+        With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own (decision 19).
+        """
         folder = folder or TemporaryFolder(limits)
         self._workers = Workers(limits, count)
         self._temporary = folder.file
+        self._lossy_as_instance = lossy_as_instance
         self._lock = threading.Lock()
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
 
@@ -53,8 +67,8 @@ class Transcoder:
             if made is not None:
                 return made
         with self._temporary() as out:
-            self._convert(stored, wanted, out)
-            return Stored(os.dup(out), 0, os.fstat(out).st_size, wanted)
+            answer = self._convert(stored, wanted, out)
+            return _made(os.dup(out), wanted, answer)
 
     def start(self, prepare: Callable[[], Stored]) -> Future[Stored]:
         """Run ``prepare`` in a thread of this transcoder, which waits for its child there."""
@@ -121,22 +135,24 @@ class Transcoder:
         """The object in a memory file; None where it has no room there."""
         out = os.memfd_create("converted")
         request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
-        fits = False
+        answer: dict[str, Any] = {}
         try:
-            fits = not self._ask(stored, request, [stored.descriptor, out])
+            answer = self._ask(stored, request, [stored.descriptor, out])
         finally:
-            if not fits:
+            if _LOST not in answer:
                 os.close(out)
-        return Stored(out, 0, os.fstat(out).st_size, wanted) if fits else None
+        return _made(out, wanted, answer) if _LOST in answer else None
 
-    def _convert(self, stored: Stored, wanted: str, out: int) -> None:
+    def _convert(self, stored: Stored, wanted: str, out: int) -> dict[str, Any]:
+        """Write the object into a file; what is told of it."""
         request = self._request("convert", stored) | {"wanted": wanted}
         alone_max = 1 << 62 if stored.transfer_syntax_uid == DEFLATED else _ALONE_MAX
         answer = self._ask(stored, request | {"alone_max": alone_max}, [stored.descriptor, out])
         if "frames" in answer:
-            self._convert_shared(stored, wanted, answer["frames"], answer["frame_bytes"], out)
+            return self._convert_shared(stored, wanted, answer["frames"], answer["frame_bytes"], out)
+        return answer
 
-    def _convert_shared(self, stored: Stored, wanted: str, frames: int, frame_bytes: int, out: int) -> None:
+    def _convert_shared(self, stored: Stored, wanted: str, frames: int, frame_bytes: int, out: int) -> dict[str, Any]:
         """Many frames: the children encode a share each into temp files, in parallel; then one writes the whole."""
         share = max(1, min(_SHARE_FRAMES_MAX, _SHARE_BYTES // frame_bytes))
         first = iter(range(0, frames, share))
@@ -162,7 +178,7 @@ class Transcoder:
                     other.cancel()
                     other.add_done_callback(close_result)
             request = self._request("write", stored) | {"wanted": wanted}
-            self._ask(stored, request, [stored.descriptor, spool, lengths, out])
+            return self._ask(stored, request, [stored.descriptor, spool, lengths, out])
 
     def _encode(self, stored: Stored, wanted: str, first: int, count: int, lengths: int) -> Stored:
         """A share of the frames, one after the other in a temp file; their lengths go to their place in ``lengths``."""
@@ -186,6 +202,7 @@ class Transcoder:
             "offset": stored.offset,
             "length": stored.length,
             "stored": stored.transfer_syntax_uid,
+            "lossy_as_instance": self._lossy_as_instance,
         }
 
     def _executors(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
@@ -198,6 +215,10 @@ class Transcoder:
                     ThreadPoolExecutor(count, "frames"),
                 )
             return self._threads
+
+
+def _made(out: int, wanted: str, answer: dict[str, Any]) -> Stored:
+    return Stored(out, 0, os.fstat(out).st_size, wanted, answer[_LOST], answer["own_uid"])
 
 
 def close_result(future: Future[Stored]) -> None:

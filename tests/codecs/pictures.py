@@ -112,8 +112,10 @@ def transcoded(transcoder: Transcoder, path: Path, syntax: str) -> Path:
     """The object of a file in another syntax, as a file beside it."""
     named = dcmread(path, specific_tags=["SOPClassUID", "SOPInstanceUID"])
     with opened(path) as stored:
-        data = data_set(transcoder.converted(stored, syntax))
+        converted = transcoder.converted(stored, syntax)
+        data = data_set(converted)
     descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".dcm")
     with os.fdopen(descriptor, "wb") as file:
-        file.write(file_header(named.SOPClassUID, named.SOPInstanceUID, syntax, "") + data)
+        uid = converted.own_uid or named.SOPInstanceUID
+        file.write(file_header(named.SOPClassUID, uid, syntax, "") + data)
     return Path(name)
