@@ -211,7 +211,8 @@ class Archive:
         """The child processes that decode and encode; none is started until it is needed."""
         from adapters.codecs.transcoder import Transcoder
 
-        return Transcoder(self.limits, folder=self.temporary_folder())
+        as_instance = self.settings.transcoding.lossy_as_derived
+        return Transcoder(self.limits, folder=self.temporary_folder(), lossy_as_instance=as_instance)
 
     def temporary_folder(self) -> TemporaryFolder:
         """Where the temp files of conversions and downloads are made (STO-3)."""

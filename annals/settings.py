@@ -154,6 +154,12 @@ class StorageSettings(_Section):
     crop_accession_number: bool = False
 
 
+class TranscodingSettings(_Section):
+    """``lossy_as_derived``: what is compressed with loss becomes a derived image with a SOP Instance UID of its own."""
+
+    lossy_as_derived: bool = False
+
+
 class WorkerSettings(_Section):
     """Whether this node makes derived data in the background. Without it anywhere, all is made when it is asked for."""
 
@@ -220,6 +226,7 @@ class Settings(_Section):
     dimse: DimseSettings = DimseSettings()
     tls: TlsSettings = TlsSettings()
     storage: StorageSettings = StorageSettings()
+    transcoding: TranscodingSettings = TranscodingSettings()
     worker: WorkerSettings = WorkerSettings()
     licence: LicenceSettings = LicenceSettings()
     log: LogSettings = LogSettings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -60,10 +60,11 @@ class Outbox:
         """Each object with the way to have it. What was begun and is not had is dropped with the iterator."""
         waiting: deque[tuple[Wanted, Ready]] = deque()
         ahead = iter(wanted)
+        lossy: list[str] = []
         try:
             while True:
                 for one in islice(ahead, self.codecs.parallel + 1 - len(waiting)):
-                    waiting.append((one, self._begun(one)))
+                    waiting.append((one, self._begun(one, lossy)))
                 if not waiting:
                     return
                 yield waiting[0]
@@ -71,8 +72,12 @@ class Outbox:
         finally:
             for _, ready in waiting:
                 ready.drop()
+            for syntax, count in Counter(lossy).items():
+                _LOG.warning(
+                    "%d objects were compressed with loss (%s) and kept their SOP Instance UIDs", count, syntax
+                )
 
-    def _begun(self, one: Wanted) -> Ready:
+    def _begun(self, one: Wanted, lossy: list[str]) -> Ready:
         stored = one.content.transfer_syntax_uid
         order = self.order(one)
         if not order:
@@ -80,7 +85,14 @@ class Outbox:
         if order[0] == stored:
             return Ready(lambda: self._open(one))
         begun = self.codecs.start(lambda: self._converted(one, order))
-        return Ready(lambda: self.wait(begun), begun)
+        return Ready(lambda: self._taken(begun, lossy), begun)
+
+    def _taken(self, begun: Future[Stored], lossy: list[str]) -> Stored:
+        """What was converted; ``lossy`` gets the syntax of what lost and is still called as its original is."""
+        stored = self.wait(begun)
+        if stored.lost and not stored.own_uid:
+            lossy.append(stored.transfer_syntax_uid)
+        return stored
 
     def _open(self, one: Wanted) -> Stored:
         content = one.content

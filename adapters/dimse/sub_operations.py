@@ -85,7 +85,8 @@ class SubOperations:
 
     def _begun(self, wanted: Wanted, stored: Stored, message_id: int) -> FileMessage | None:
         originator = (self.originator.ae_title, self.originator.message_id) if self.originator else None
-        request = store_request(message_id, wanted.sop_class_uid, wanted.sop_instance_uid, originator)
+        uid = stored.own_uid or wanted.sop_instance_uid
+        request = store_request(message_id, wanted.sop_class_uid, uid, originator)
         context_id = self.contexts[(wanted.sop_class_uid, stored.transfer_syntax_uid)]
         try:
             return self.association.begin_file(context_id, request, stored.descriptor, stored.offset, stored.length)

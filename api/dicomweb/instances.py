@@ -58,7 +58,7 @@ def _answer(rooms: Retrieval, request: Request, *uids: str) -> Response:
 def _single(outgoing: Outgoing, service: str, headers: dict[str, str]) -> Response:
     one = outgoing.first
     headers |= _fields(service, one.wanted, one.stored.transfer_syntax_uid, one.length)
-    headers["Content-Disposition"] = f'attachment; filename="{one.wanted.sop_instance_uid}.dcm"'
+    headers["Content-Disposition"] = f'attachment; filename="{one.sop_instance_uid}.dcm"'
     return FileStream((piece for each in outgoing.each() for piece in each.pieces()), headers=headers)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.dicomweb.rooms import Retrieval
 from api.pieces import FileRange, Incomplete, Piece
@@ -28,6 +28,11 @@ class Sendable:
     wanted: Wanted
     header: bytes
     stored: Stored
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """That of the instance in the file: another than was asked for, where it was compressed with loss into one."""
+        return self.stored.own_uid or self.wanted.sop_instance_uid
 
     @property
     def length(self) -> int:
@@ -108,8 +113,10 @@ class Outgoing:
                 try:
                     syntax = stored.transfer_syntax_uid
                     is_kept = syntax == one.content.transfer_syntax_uid
-                    header = b"" if is_kept else files.file_header(one.sop_class_uid, one.sop_instance_uid, syntax)
-                    yield Sendable(one, header, stored)
+                    sent = Sendable(one, b"", stored)
+                    if not is_kept:
+                        sent = replace(sent, header=files.file_header(one.sop_class_uid, sent.sop_instance_uid, syntax))
+                    yield sent
                 finally:
                     os.close(stored.descriptor)
 

@@ -85,7 +85,7 @@ def _object(request: Request, outgoing: Outgoing) -> Response:
         "Content-Type": DICOM,
         "Content-Length": str(one.length),
         "Content-Location": url_of(service_root(request), one.wanted),
-        "Content-Disposition": f'attachment; filename="{one.wanted.sop_instance_uid}.dcm"',
+        "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"',
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import (
+    JPEG2000,
     CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -83,6 +84,22 @@ def test_TS_3_where_only_a_lossy_syntax_is_taken_all_fail_and_are_listed(
     assert counts(status)[1:] == (0, IMAGES, 0)
     assert identifier is not None
     assert sorted(identifier.FailedSOPInstanceUIDList) == sorted(study.images)
+
+
+def test_C8_1_what_is_compressed_with_loss_keeps_its_UID_and_the_log_warns_of_it(
+    archive: Archive, study: Study
+) -> None:
+    destination = Destination(free_port())
+    archive.annals(
+        "device", "add", "LOSSY", "127.0.0.1", str(destination.port), "--preferred-transfer-syntax", JPEG2000
+    )
+    with destination.running([(sop_class, JPEG2000) for sop_class in BOTH]):
+        status, _ = move(archive, "LOSSY", study.query())
+    assert (status.Status, counts(status)[1:]) == (SUCCESS, (IMAGES, 0, 0))
+    assert sorted(one.dataset.SOPInstanceUID for one in destination.requests) == sorted(study.images)
+    assert {one.dataset.LossyImageCompression for one in destination.requests} == {"01"}
+    warning = f"{IMAGES} objects were compressed with loss ({JPEG2000}) and kept their SOP Instance UIDs"
+    assert archive.log_lines().count(warning) == 1
 
 
 def test_C3_9_a_get_is_answered_in_the_preferred_syntax_though_it_is_proposed_last(

@@ -13,6 +13,7 @@ def test_defaults_need_nothing() -> None:
     assert (settings.dimse.store_port, settings.dimse.ae_title, settings.http.port) == (3000, "ANNALS", 8000)
     assert settings.dimse.accept_any
     assert not settings.storage.overwrite_image
+    assert not settings.transcoding.lossy_as_derived
     assert warnings == ()
 
 
