@@ -11,6 +11,8 @@ from adapters.dimse.pdv import HEADER_BYTES, LAST, header
 from domain.limits import KIB
 
 _READ_AT_ONCE = KIB * KIB
+# A CT image in one call; a peer that takes longer for so much than clients wait is too slow for any image.
+_SENT_AT_ONCE = 576 * KIB
 _PDUS_AT_ONCE = 256
 
 
@@ -72,18 +74,26 @@ class FileMessage:
         self._pdus = pdus
         self._context_id = context_id
         self._fd = fd
-        first, taken = pdus.read(context_id, fd, offset, length)
-        self._first = [*command, first]
+        self._command = command
+        self._buffer, taken = pdus.read(context_id, fd, offset, length)
         self._offset, self._left = offset + taken, length - taken
 
     def pieces(self) -> Iterator[Sequence[bytes | memoryview]]:
-        """The buffers to send, piece by piece. Raises :class:`FileCut` when the file cannot be read to its end."""
-        yield self._first
+        """The buffers to send, piece by piece, none of which a slow peer takes long to take.
+
+        Raises :class:`FileCut` when the file cannot be read to its end.
+        """
+        yield [*self._command, self._buffer[:_SENT_AT_ONCE]]
+        yield from self._slices(_SENT_AT_ONCE)
         while self._left:
             try:
-                buffer, taken = self._pdus.read(self._context_id, self._fd, self._offset, self._left)
+                self._buffer, taken = self._pdus.read(self._context_id, self._fd, self._offset, self._left)
             except OSError as error:
                 raise FileCut("a file that is sent cannot be read to its end") from error
             self._offset += taken
             self._left -= taken
-            yield [buffer]
+            yield from self._slices(0)
+
+    def _slices(self, first: int) -> Iterator[Sequence[memoryview]]:
+        for start in range(first, len(self._buffer), _SENT_AT_ONCE):
+            yield [self._buffer[start : start + _SENT_AT_ONCE]]

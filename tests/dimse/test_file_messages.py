@@ -161,3 +161,12 @@ def test_C3_10_no_file_stays_open_when_a_retrieval_ends_in_the_middle(how: str, 
             list(statuses)
     assert len(opened) >= 2
     assert are_closed(opened)
+
+
+def test_C3_6_a_large_file_goes_in_pieces_between_which_progress_can_be_told() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.truncate(3 * MIB)
+        message = FileMessage(FilePdus(16378), 1, [b"command"], file.fileno(), 0, 3 * MIB)
+        lengths = [sum(len(buffer) for buffer in piece) for piece in message.pieces()]
+    assert max(lengths) <= MIB
+    assert len(lengths) >= 3
