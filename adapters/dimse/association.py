@@ -65,6 +65,8 @@ class Association:
     peer_max_pdu: int
     limits: Limits
     extended: Mapping[str, bytes] = field(default_factory=dict)
+    preferred: str = ""
+    """The transfer syntax in which the peer prefers to be sent objects, when the association was negotiated."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _pdvs: Iterator[tuple[int, int, memoryview]] = field(default_factory=lambda: iter(()))
     _data_set_context: int | None = None

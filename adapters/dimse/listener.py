@@ -252,13 +252,8 @@ class Listener:
             self._keeper.note(rejection, address, request.calling_ae_title, request.called_ae_title)
             wire.end_with(rejection.encode())
             return None
-        agreement = agree(
-            request,
-            self._keeper.supported,
-            self._keeper.accept_extended,
-            self._limits,
-            self._keeper.preferred(request.calling_ae_title) if request.wants_objects else "",
-        )
+        preferred = self._keeper.preferred(request.calling_ae_title) if request.wants_objects else ""
+        agreement = agree(request, self._keeper.supported, self._keeper.accept_extended, self._limits, preferred)
         wire.write([agreement.pdu])
         wire.established()
         return Association(
@@ -274,6 +269,7 @@ class Listener:
             request.max_pdu,
             self._limits,
             agreement.extended,
+            preferred,
         )
 
     def _refusal(self, request: AssociationRequest) -> Rejection | None:

@@ -37,8 +37,7 @@ _LOG = logging.getLogger("annals.dimse.retrieve")
 class RetrieveService:
     """Answers C-MOVE and C-GET. ``device`` resolves a Move Destination; only registered devices are sent to.
 
-    ``tls`` is the context for a device that uses TLS; raises AnnalsError where there is none. ``preferred`` names the
-    transfer syntax that the AE title of a C-GET prefers, as when its association was negotiated.
+    ``tls`` is the context for a device that uses TLS; raises AnnalsError where there is none.
     """
 
     retriever: Retriever
@@ -49,7 +48,6 @@ class RetrieveService:
     limits: Limits
     identifiers: IdentifierReader
     tls: Callable[[DeviceAdded], ssl.SSLContext | None] = lambda _device: None
-    preferred: Callable[[str], str] = lambda _ae_title: ""
 
     def get(self, association: Association, context_id: int, request: Command) -> None:
         """C-GET: the sub-operations run on the same association."""
@@ -179,8 +177,7 @@ class RetrieveService:
         self, association: Association, wanted: Sequence[Wanted], progress: Progress
     ) -> Iterator[tuple[Wanted, int]]:
         """Send over the requestor's own association, in the syntax that it prefers if it is a known device."""
-        preferred = self.preferred(association.calling_ae_title)
-        return self._over(association, wanted, None, preferred, progress, lambda: None)
+        return self._over(association, wanted, None, association.preferred, progress, lambda: None)
 
     def _over(
         self,

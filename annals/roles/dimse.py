@@ -61,7 +61,6 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             archive.limits,
             IdentifierReader(archive.limits),
             trust.client_context,
-            admission.preferred_syntax,
         )
         services: dict[int, Service] = {
             C_FIND_RQ: FindService(Finder(archive.catalogue, archive.limits), settings.dimse.ae_title, archive.limits),
