@@ -86,6 +86,11 @@ def service_root(request: Request) -> str:
     return f"{request.scope[_BASE]}{request.scope[_MOUNT]}"
 
 
+def target(request: Request) -> str:
+    """The public URL of what is asked for, without its query."""
+    return f"{request.scope[_BASE]}{request.scope['path']}"
+
+
 def set_mount(request: Request, prefix: str) -> None:
     """Remember the path below which the routes are mounted that answer this request."""
     request.scope[_MOUNT] = prefix

@@ -72,11 +72,13 @@ def failed(error: Exception, sop_class_uid: str = "", sop_instance_uid: str = ""
 def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str, *, in_parts: bool) -> Response:
     """The Store Instances Response Module with the status of the whole; ``in_parts``: as a ``multipart/related``."""
     status = _status(outcomes)
-    studies = {one.study_instance_uid for one in outcomes if not one.failure_reason}
+    stored = [one for one in outcomes if not one.failure_reason]
+    studies = {one.study_instance_uid for one in stored}
     study = f"{service}/studies/{studies.pop()}" if len(studies) == 1 else ""
     headers = {"Vary": "Accept"}
     if study:
         headers["Location"] = study
+        headers["Content-Location"] = _url(stored[0], service) if len(stored) == 1 else study
     if status == 503:
         headers["Retry-After"] = str(RETRY_SECONDS)
     if warnings := list(_warnings(outcomes)):
@@ -112,12 +114,15 @@ def _item(one: Outcome, service: str) -> dict[str, Any]:
     if one.failure_reason:
         item["00081197"] = {"vr": "US", "Value": [one.failure_reason]}
         return item
-    parts = (("studies", one.study_instance_uid), ("series", one.series_instance_uid))
-    url = service + "".join(f"/{name}/{uid}" for name, uid in (*parts, ("instances", one.sop_instance_uid)))
-    item["00081190"] = {"vr": "UR", "Value": [url]}
+    item["00081190"] = {"vr": "UR", "Value": [_url(one, service)]}
     if one.warning_reason:
         item["00081196"] = {"vr": "US", "Value": [one.warning_reason]}
     return item
+
+
+def _url(stored: Outcome, service: str) -> str:
+    parts = (("studies", stored.study_instance_uid), ("series", stored.series_instance_uid))
+    return service + "".join(f"/{name}/{uid}" for name, uid in (*parts, ("instances", stored.sop_instance_uid)))
 
 
 def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.dicomweb.rooms import Retrieval
 from api.file_stream import in_stream_thread
+from api.origin import target
 from api.problems import HttpRefusal
 from domain.attributes import Level
 from domain.errors import InvalidInput
@@ -39,11 +40,17 @@ def add_resource(
     answers: dict[int | str, dict[str, Any]],
     parameters: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """A resource to be retrieved: ``work`` gets the rooms, the request and the UIDs of its path, in a thread."""
+    """A resource to be retrieved: ``work`` gets the rooms, the request and the UIDs of its path, in a thread.
+
+    An answer that holds it says which it is (8.4.2: Content-Location), unless ``work`` has said it more closely.
+    """
 
     async def retrieve(request: Request) -> Response:
         uids = (request.path_params[name] for name in _UIDS if name in request.path_params)
-        return await in_stream_thread(work, rooms, request, *uids)
+        answer = await in_stream_thread(work, rooms, request, *uids)
+        if answer.status_code in (200, 206):
+            answer.headers.setdefault("Content-Location", target(request))
+        return answer
 
     router.add_api_route(
         path,

@@ -108,6 +108,7 @@ def test_C7_11_P6_what_is_stored_is_named_found_at_once_and_kept_as_it_is(archiv
     base = f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/studies/{STUDY}"
     assert answer.module["00081190"] == {"vr": "UR", "Value": [base]}
     assert answer.headers["Location"] == base
+    assert answer.headers["Content-Location"] == base
     item = answer.module["00081199"]["Value"][0]
     assert item["00081190"]["Value"] == [f"{base}/series/{STUDY}.1/instances/{ROOT}.9.1"]
     assert item["00081150"]["Value"] == [CT_CLASS]

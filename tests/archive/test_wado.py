@@ -180,6 +180,30 @@ def test_C7_6_a_resource_is_a_part_for_each_instance(
         assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
 
 
+@pytest.mark.parametrize("query", ["", "?accept=*/*"])
+@pytest.mark.parametrize(
+    ("resource", "accept"),
+    [
+        (f"/studies/{STUDY}", ANY),
+        (f"/studies/{STUDY}", "application/zip"),
+        (f"/studies/{STUDY}/series/{PLAIN}", ANY),
+        (instance_path(f"{PLAIN}.2"), ANY),
+        (instance_path(f"{PLAIN}.2"), DICOM),
+        (f"/studies/{STUDY}/metadata", "application/dicom+json"),
+        (f"{instance_path(f'{PLAIN}.2')}/metadata", 'multipart/related; type="application/dicom+xml"'),
+        (f"{instance_path(f'{PLAIN}.2')}/frames/1", "multipart/related"),
+        (f"{instance_path(f'{PLAIN}.2')}/frames/1/rendered", "image/jpeg"),
+    ],
+)
+def test_C7_6_the_answer_says_which_resource_its_payload_holds(
+    archive: Archive, resource: str, accept: str, query: str
+) -> None:
+    """8.4.2, Content-Location: "Shall be present if the payload contains a representation of a resource." """
+    status, headers, _ = get(archive, resource + query, accept)
+    assert status == 200
+    assert headers["Content-Location"] == f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web{resource}"
+
+
 def test_C7_5_any_transfer_syntax_gives_what_is_stored_byte_for_byte(archive: Archive, sent: Sent) -> None:
     """8.7.3.5.2: the asterisk allows to answer without transcoding; 8.7.3: never Implicit VR, never big endian."""
     status, headers, body = get(archive, f"/studies/{STUDY}", ANY)

@@ -69,3 +69,22 @@ def test_C7_11_all_stored_is_200_with_a_warning_202_and_a_mixture_of_reasons_409
     assert (code, module["00081190"], len(module["0008119A"]["Value"])) == (409, {"vr": "UR"}, len(refused))
     other = Outcome("1.2", "1.2.3", "1.9", "1.5")
     assert _answered(STORED, other)[1]["00081190"] == {"vr": "UR"}, "of two studies"
+
+
+def test_C7_11_the_answer_names_what_the_request_held_and_what_was_made_of_it() -> None:
+    """10.5.3.2: "Shall be present if a new resource was created", both.
+
+    Content-Location: "The value is the URL of the representation contained in the request payload"; Location: "The
+    value is the URL of the created resource."
+    """
+    study = "http://pacs/dicom-web/studies/1.4"
+
+    def places(*outcomes: Outcome) -> tuple[str | None, str | None]:
+        headers = store_answer(outcomes, "http://pacs/dicom-web", JSON, in_parts=False).headers
+        return headers.get("content-location"), headers.get("location")
+
+    assert places(STORED) == (f"{study}/series/1.5/instances/1.2.3", study)
+    assert places(STORED, failed(Unavailable("x"))) == (f"{study}/series/1.5/instances/1.2.3", study)
+    assert places(STORED, WARNED) == (study, study)
+    assert places(STORED, Outcome("1.2", "1.2.3", "1.9", "1.5")) == (None, None), "of two studies: none is the one"
+    assert places(failed(Unavailable("x"))) == (None, None)
