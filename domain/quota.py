@@ -40,6 +40,12 @@ class Quota:
         window.count += 1
         return True
 
+    def give_back(self, source: Hashable) -> None:
+        """Take back what was counted last of a source: it did not begin after all."""
+        window = self._windows.get(source) or self._windows.get(None)
+        if window and window.count:
+            window.count -= 1
+
     def _new(self, now: float, source: Hashable) -> _Window:
         if len(self._windows) >= self._sources_max:
             self._windows = {one: window for one, window in self._windows.items() if now - window.since < _MINUTE}

@@ -58,6 +58,7 @@ class NewStudies:
         self._alone = alone
         self._note = note
         self._lock = threading.Lock()
+        self._beginning: set[str] = set()
         self._seen: dict[str, None] = {}
         self._seen_max = limits.studies_remembered_max
         self._quota = Quota(limits.new_studies_a_minute_max, limits.study_senders_max)
@@ -69,25 +70,34 @@ class NewStudies:
 
     @contextmanager
     def _first_seen(self, uid: str, by: Actor) -> Iterator[None]:
-        is_new = self._is_within_quota(uid, by)
-        what = self._bounds()
-        if not is_new or what is None or self._look(uid, 0)[0]:
-            yield
-        else:
-            # Two that count at the same time would both take the last place.
-            with self._alone():
-                self._check_count(uid, what, by)
+        is_counted = self._count(uid, by)
+        try:
+            what = self._bounds()
+            if what is None or self._look(uid, 0)[0]:
                 yield
+            else:
+                # Two that count at the same time would both take the last place.
+                with self._alone():
+                    self._check_count(uid, what, by)
+                    yield
+        except BaseException:
+            with self._lock:
+                if is_counted:
+                    self._beginning.discard(uid)
+                    self._quota.give_back(_source(by))
+            raise
         self._remember(uid)
 
-    def _is_within_quota(self, uid: str, by: Actor) -> bool:
-        """False: the study is stored already. Raises :class:`OverQuota`."""
+    def _count(self, uid: str, by: Actor) -> bool:
+        """Whether it was counted as a new study of its sender. Raises :class:`OverQuota`."""
         if by.kind != "device":
-            return True
+            return False
         with self._lock:
-            is_within = self._quota.take(time.monotonic(), (by.name, by.address))
-        if is_within:
-            return True
+            if uid in self._beginning:
+                return False
+            if self._quota.take(time.monotonic(), _source(by)):
+                self._beginning.add(uid)
+                return True
         if self._look(uid, 0)[0]:
             return False
         self._note(by, "more new studies than new_studies_a_minute_max")
@@ -111,6 +121,11 @@ class NewStudies:
 
     def _remember(self, uid: str) -> None:
         with self._lock:
+            self._beginning.discard(uid)
             self._seen[uid] = None
             if len(self._seen) > self._seen_max:
                 del self._seen[next(iter(self._seen))]
+
+
+def _source(by: Actor) -> tuple[str, str]:
+    return by.name, by.address

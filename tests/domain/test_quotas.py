@@ -18,6 +18,17 @@ def test_B21d_so_many_a_minute_of_each_source_and_the_next_minute_as_many_again(
     assert [quota.take(60.0, "a") for _ in range(4)] == [True, True, True, False]
 
 
+def test_B21d_what_did_not_begin_is_given_back() -> None:
+    quota = Quota(2, 1)
+    quota.give_back("never seen")
+    assert [quota.take(0.0, "a") for _ in range(3)] == [True, True, False]
+    quota.give_back("a")
+    assert [quota.take(0.0, "a") for _ in range(2)] == [True, False]
+    assert [quota.take(0.0, "b") for _ in range(3)] == [True, True, False], "among the others"
+    quota.give_back("b")
+    assert [quota.take(0.0, "c") for _ in range(2)] == [True, False]
+
+
 def test_B21d_0_is_any_number() -> None:
     quota = Quota(0, 1)
     assert all(quota.take(0.0, "a") for _ in range(10_000))

@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from annals.compose import Archive
 from annals.settings import load
 from domain import device, licence
 from domain.device import DeviceAdded
-from domain.errors import Because, InvalidInput, Refused
+from domain.errors import Because, InvalidInput, OverQuota, Refused, Unavailable
 from domain.event import Actor
 from domain.licence import INSTALLATION, KIND, OPEN, TRIAL, Allowed, LicenceInstalled
+from domain.limits import Limits
+from processes.new_studies import NewStudies
 from projections.catalogue import CATALOGUE
 from projections.engine import Reader
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
@@ -246,3 +248,18 @@ def test_B21d_past_the_quota_a_sender_begins_no_study_and_goes_on_with_those_tha
         assert [mine.store(f"1.3.{number}") for number in range(3)] == [0] * 3
         assert mine.store("1.2.1") == 0, "a study of another, that this process has not seen"
         assert [mine.store(f"1.4.{number}", MR) for number in range(3)] == [0] * 3, "each sender has its own"
+
+
+def test_B21d_what_comes_of_one_study_at_the_same_time_counts_once_and_what_was_not_stored_not_at_all() -> None:
+    limits = Limits(new_studies_a_minute_max=2)
+    begin = NewStudies(lambda: OPEN, lambda _uid, _max: (False, 0), nullcontext, lambda _by, _why: None, limits)
+    with ExitStack() as together:
+        for _ in range(10):
+            together.enter_context(begin("1.2.1", CT))
+    for number in range(10):
+        with pytest.raises(Unavailable), begin(f"1.3.{number}", CT):
+            raise Unavailable("the database does not answer")
+    with begin("1.2.2", CT):
+        pass
+    with pytest.raises(OverQuota), begin("1.2.3", CT):
+        pass
