@@ -135,7 +135,9 @@ class Supervisor:
             env=environment,
             pass_fds=[lifeline, *role.sockets.values()],
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            # Out of the terminal's foreground, but in this session: where Linux groups processes by session (autogroup
+            # in sched(7)), each session has an equal share of the cores, and niceness counts within one only.
+            process_group=0,
         )
 
     def _drain(self) -> int:

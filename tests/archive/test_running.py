@@ -130,6 +130,15 @@ def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_works(
     assert send(archive)[0] == SUCCESS
 
 
+def test_niceness_counts_between_the_roles_since_all_are_of_one_session(archive: Archive) -> None:
+    assert archive.process
+    roles = [pid for pid in archive.processes() if b"\0--role\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(roles) > 3
+    assert {os.getsid(pid) for pid in roles} == {os.getsid(archive.process.pid)}
+    # Each is a process group of its own: a Ctrl-C in the terminal reaches the supervisor alone.
+    assert [os.getpgid(pid) for pid in roles] == roles
+
+
 def deaths(archive: Archive, role: str) -> int:
     """How often a process of a role was killed, by the log."""
     return len(re.findall(rf"\b{role}( \d+)? ended with -9", archive.log_lines()))
