@@ -15,7 +15,9 @@ import struct
 from domain.limits import Limits
 
 _FILES_MAX = 64
-_NICE = 5
+_NICE = 15
+"""What receives wins each core; nothing starves, a child that waits for a core is waited for longer (workers.py)."""
+
 _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _MACHINE_AT = 0, 4

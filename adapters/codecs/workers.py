@@ -13,7 +13,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from adapters.codecs.child import MESSAGE_MAX, READY
@@ -23,6 +25,11 @@ from domain.limits import MIB, Limits
 _LOG = logging.getLogger("annals.codecs")
 _MODULE = "adapters.codecs.child"
 _START_SECONDS = 30.0
+_ENCODER = json.JSONEncoder()
+_LOOK_SECONDS = 1.0
+_STARVED_MAX = 20
+"""A child that waits for a core has at most so many times its seconds."""
+
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Frames come and go: memory that was theirs is kept, or each page of the next is cleared by the kernel again.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(64 * MIB)}
@@ -47,6 +54,7 @@ class _Child:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", _MODULE], stdin=other.fileno(), env=environment()
             )
+        self._seconds = _START_SECONDS
         self.socket.settimeout(_START_SECONDS)
         try:
             self.socket.sendall(json.dumps(dataclasses.asdict(limits)).encode())
@@ -58,7 +66,7 @@ class _Child:
 
     def ask(self, request: bytes, descriptors: Sequence[int], seconds: float) -> dict[str, Any]:
         """One request. Raises :class:`_Gone`, TimeoutError, or EOFError where the child died over it."""
-        self.socket.settimeout(seconds)
+        self._wait_at_most(min(seconds, _LOOK_SECONDS))
         try:
             socket.send_fds(self.socket, [request], descriptors)
         except TimeoutError:
@@ -66,13 +74,46 @@ class _Child:
         except OSError as error:
             raise _Gone from error
         try:
-            answer = self.socket.recv(MESSAGE_MAX)
+            answer = self._answer(seconds)
         except ConnectionError as error:
             # A child that left idle never read the request: its end of the socket was closed with it unread.
             raise (_Gone if self.process.wait() == 0 else EOFError) from error
         if not answer:
             raise (_Gone if self.process.wait() == 0 else EOFError)
         return dict(json.loads(answer))
+
+    def _answer(self, seconds: float) -> bytes:
+        """Its answer within so many seconds, in which those do not count that it waits for a core."""
+        try:
+            return self.socket.recv(MESSAGE_MAX)
+        except TimeoutError:
+            return self._late_answer(seconds)
+
+    def _late_answer(self, seconds: float) -> bytes:
+        left = seconds - _LOOK_SECONDS
+        end = time.monotonic() + seconds * _STARVED_MAX
+        used = self._processor_seconds()
+        while left > 0 and (began := time.monotonic()) < end:
+            self._wait_at_most(max(_LOOK_SECONDS / 10, min(left, _LOOK_SECONDS)))
+            with contextlib.suppress(TimeoutError):
+                return self.socket.recv(MESSAGE_MAX)
+            before, used = used, self._processor_seconds()
+            left -= used - before if self._is_runnable() else time.monotonic() - began
+        raise TimeoutError
+
+    def _processor_seconds(self) -> float:
+        # The number that clock_getcpuclockid(3) makes of a process id.
+        return time.clock_gettime(~self.process.pid << 3 | 2)
+
+    def _is_runnable(self) -> bool:
+        """Whether it has a core or waits for one (proc(5), stat)."""
+        state = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(") ")[2]
+        return state.startswith("R")
+
+    def _wait_at_most(self, seconds: float) -> None:
+        if seconds != self._seconds:
+            self.socket.settimeout(seconds)
+            self._seconds = seconds
 
     def end(self) -> int:
         """Kill it; its exit code."""
@@ -88,10 +129,11 @@ class Workers:
     def __init__(self, limits: Limits, count: int) -> None:
         self.count = min(count or os.cpu_count() or 1, limits.codec_processes_max)
         self._limits = limits
-        self._places = threading.BoundedSemaphore(self.count)
         self._lock = threading.Lock()
+        self._place = threading.Condition(self._lock)
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
+        self._starting = 0
         self._ended = False
 
     def ask(
@@ -102,22 +144,9 @@ class Workers:
         Raises Refused where the object fails, NotThere, NotAcceptable or InvalidInput where the request does,
         Unavailable where no child can work.
         """
-        encoded = json.dumps(request).encode()
-        with self._places:
-            answer = self._asked(encoded, descriptors, limit)
-        if (fault := answer.get("absent")) is not None:
-            raise NotThere(fault)
-        if (fault := answer.get("unasked")) is not None:
-            raise InvalidInput([fault])
-        if (fault := answer.get("unacceptable")) is not None:
-            raise NotAcceptable(fault)
-        if (fault := answer.get("unfit")) is not None:
-            raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, fault)
-        if (fault := answer.get("full")) is not None:
-            _LOG.error("an object could not be converted in the temp folder: %s", fault)
-            raise Refused(Because.OUT_OF_RESOURCES, f"the temp folder: {fault}")
-        if (fault := answer.get("failed")) is not None:
-            raise Unavailable(f"an object could not be converted: {fault}")
+        answer = self._asked(_ENCODER.encode(request).encode(), descriptors, limit)
+        if answer:
+            _raise_what_it_tells(answer)
         return answer
 
     def close(self) -> None:
@@ -138,48 +167,85 @@ class Workers:
 
     def _asked(self, encoded: bytes, descriptors: Sequence[int], limit: str) -> dict[str, Any]:
         while True:
-            child, is_new = self._child()
+            child, is_new = self._taken()
             try:
-                with self._lock:
-                    self._busy.add(child)
                 answer = child.ask(encoded, descriptors, getattr(self._limits, limit))
             except _Gone:
-                child.end()
+                self._leave(child)
                 if is_new:
                     raise Unavailable("the codec process does not start") from None
-                continue
             except TimeoutError:
-                child.end()
+                self._leave(child)
                 raise self._died(f"was killed at {limit}") from None
             except EOFError:
-                code = child.end()
+                code = self._leave(child)
                 said = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 raise self._died(f"died ({said})") from None
             except BaseException:
-                child.end()
+                self._leave(child)
                 raise
-            finally:
-                with self._lock:
-                    self._busy.discard(child)
-            self._keep(child)
-            return answer
+            else:
+                self._keep(child)
+                return answer
 
     def _died(self, how: str) -> Refused:
         _LOG.error("a codec process %s over one object", how)
         return Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, f"the codec process {how}")
 
-    def _child(self) -> tuple[_Child, bool]:
+    def _taken(self) -> tuple[_Child, bool]:
+        """A child for one request as soon as there is one, and whether it is new."""
         with self._lock:
+            while len(self._busy) + self._starting >= self.count:
+                self._place.wait()
             if self._idle:
-                return self._idle.pop(), False
+                child = self._idle.pop()
+                self._busy.add(child)
+                return child, False
+            self._starting += 1
+        begun: _Child | None = None
         try:
-            return _Child(self._limits), True
+            begun = _Child(self._limits)
         except OSError as error:
             raise Unavailable(f"the codec process does not start: {error.strerror or error}") from error
+        finally:
+            with self._lock:
+                self._starting -= 1
+                if begun is None:
+                    self._place.notify()
+                else:
+                    self._busy.add(begun)
+        return begun, True
+
+    def _leave(self, child: _Child) -> int:
+        """Kill a child, whose place is free then; its exit code."""
+        code = child.end()
+        with self._lock:
+            self._busy.discard(child)
+            self._place.notify()
+        return code
 
     def _keep(self, child: _Child) -> None:
         with self._lock:
-            if not self._ended:
+            ended = self._ended
+            if not ended:
+                self._busy.discard(child)
                 self._idle.append(child)
-                return
-        child.end()
+                self._place.notify()
+        if ended:
+            self._leave(child)
+
+
+def _raise_what_it_tells(answer: dict[str, Any]) -> None:
+    if (fault := answer.get("absent")) is not None:
+        raise NotThere(fault)
+    if (fault := answer.get("unasked")) is not None:
+        raise InvalidInput([fault])
+    if (fault := answer.get("unacceptable")) is not None:
+        raise NotAcceptable(fault)
+    if (fault := answer.get("unfit")) is not None:
+        raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, fault)
+    if (fault := answer.get("full")) is not None:
+        _LOG.error("an object could not be converted in the temp folder: %s", fault)
+        raise Refused(Because.OUT_OF_RESOURCES, f"the temp folder: {fault}")
+    if (fault := answer.get("failed")) is not None:
+        raise Unavailable(f"an object could not be converted: {fault}")

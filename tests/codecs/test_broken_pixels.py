@@ -7,8 +7,11 @@ import io
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -247,3 +250,23 @@ def test_B12_padding_after_a_deflated_stream_is_not_read_for_ever(tmp_path: Path
             total = _inflate(file.fileno(), 0, len(deflated), out.fileno(), Limits())
             out.seek(0)
             assert (out.read(), total) == (plain, size)
+
+
+def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(tmp_path: Path) -> None:
+    impatient = Transcoder(replace(Limits(), codec_timeout_seconds=1.2), 1)
+    core = min(os.sched_getaffinity(0))
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        works(impatient, tmp_path)
+        (child,) = impatient._workers.processes()
+        for process in (child, other.pid):
+            os.sched_setaffinity(process, {core})
+        with opened(saved(made(rows=768, columns=768), tmp_path / "source.dcm")) as stored:
+            began = time.monotonic()
+            os.close(impatient.converted(stored, JPEG_2000_LOSSLESS).descriptor)
+        assert time.monotonic() - began > 1.2
+        assert impatient._workers.processes() == [child]
+    finally:
+        other.kill()
+        other.wait()
+        impatient.close()
