@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ DESCRIPTORS_MAX = 16
 READY = b"ready"
 """What a child says first, when it is confined."""
 
+_DESCRIPTOR = struct.Struct("i")
+
 
 def main() -> None:
     """Serve the parent at the other end of standard input."""
@@ -35,19 +38,21 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     parent.sendall(READY)
     parent.settimeout(limits.codec_idle_seconds)
+    room = socket.CMSG_LEN(DESCRIPTORS_MAX * _DESCRIPTOR.size)
     while True:
         try:
-            message, descriptors, _, _ = socket.recv_fds(parent, MESSAGE_MAX, DESCRIPTORS_MAX)
+            message, passed, _, _ = parent.recvmsg(MESSAGE_MAX, room)
         except TimeoutError:
             return
         if not message:
             return
+        descriptors = [descriptor for _, _, data in passed for (descriptor,) in _DESCRIPTOR.iter_unpack(data)]
         try:
             answer = answered(json.loads(message), descriptors, limits)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        parent.sendall(json.dumps(answer).encode())
+        parent.send(json.dumps(answer).encode())
 
 
 def _load() -> Callable[[dict[str, Any], list[int], Limits], dict[str, Any]]:

@@ -106,31 +106,27 @@ class Source:
 
 def elements(source: Source, form: Form, position: int, end: int, depth: int = 0) -> Iterator[Element]:
     """The elements of a data set or item, up to its end or to its delimiter, which is not among them."""
+    explicit, _, long_length = BIG if form.big else LITTLE
+    forms = {} if form.implicit else FORMS
     while position < end:
-        element = _plain(source, form, position, end) or element_at(source, form, position, end, depth)
-        if element.tag == ITEM_END:
-            return
+        # Most are explicit, of a known length, their header in the window: for those no call is made.
+        window, at = source.window, position - source.base
+        element = None
+        if 0 <= at <= len(window) - _LONG_HEADER:
+            group, number, vr, length = explicit.unpack_from(window, at)
+            kind = forms.get(vr)
+            value = position + 8
+            if kind is not None and kind != SHORT_FORM:
+                (length,) = long_length.unpack_from(window, at + 8)
+                value += 4
+            if kind is not None and group != 0xFFFE and length != UNDEFINED and value + length <= end:
+                element = Element(group << 16 | number, vr, position, value, length, value + length)
+        if element is None:
+            element = element_at(source, form, position, end, depth)
+            if element.tag == ITEM_END:
+                return
         yield element
         position = element.end
-
-
-def _plain(source: Source, form: Form, position: int, end: int) -> Element | None:
-    """As :func:`element_at`, for what most elements are: explicit, of a known length, its header in the window."""
-    data, at = source.window, position - source.base
-    if form.implicit or not 0 <= at <= len(data) - _LONG_HEADER:
-        return None
-    explicit, _, long_length = BIG if form.big else LITTLE
-    group, number, vr, length = explicit.unpack_from(data, at)
-    kind = FORMS.get(vr)
-    if kind is None or group == 0xFFFE:
-        return None
-    value = position + 8
-    if kind != SHORT_FORM:
-        (length,) = long_length.unpack_from(data, at + 8)
-        value += 4
-    if length == UNDEFINED or value + length > end:
-        return None
-    return Element(group << 16 | number, vr, position, value, length, value + length)
 
 
 def element_at(source: Source, form: Form, position: int, end: int, depth: int = 0) -> Element:

@@ -33,7 +33,10 @@ from domain.transcoding import (
 )
 
 _PIECE = 1024 * 1024
-_GATHERED = 64 * 1024
+_GATHERED = 1024 * 1024
+_PIECES_MAX = 512
+"""The kernel takes 1024 at once."""
+
 _ALWAYS_LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR)
 _PERHAPS_LOSSY = (JPEG_2000, HTJ2K)
 _LONG_LENGTH_MAX = 0xFFFF_FFFE
@@ -57,7 +60,7 @@ class Written(NamedTuple):
 
 
 class _File:
-    """Gathers small pieces, so that each element is not a system call; what was in the file before is gone."""
+    """Gathers pieces, so that each element is not a system call; what was in the file before is gone."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -68,7 +71,7 @@ class _File:
     def write(self, data: bytes) -> None:
         self._gathered.append(data)
         self._size += len(data)
-        if self._size >= _GATHERED:
+        if self._size >= _GATHERED or len(self._gathered) == _PIECES_MAX:
             self._pass_on()
 
     def finish(self) -> None:
@@ -76,15 +79,13 @@ class _File:
         os.ftruncate(self._descriptor, self._position)
 
     def _pass_on(self) -> None:
-        # A long piece is not copied once more to stand beside the short ones.
-        *short, last = self._gathered or [b""]
-        pieces = [b"".join(short), last] if len(last) >= _GATHERED else [b"".join(self._gathered)]
-        for piece in pieces:
-            written = 0
-            while written < len(piece):
-                rest = memoryview(piece)[written:] if written else piece
-                written += os.pwrite(self._descriptor, rest, self._position + written)
-            self._position += written
+        pieces: list[bytes] = self._gathered
+        written = os.pwritev(self._descriptor, pieces, self._position) if pieces else 0
+        if written < self._size:
+            whole = b"".join(pieces)
+            while written < len(whole):
+                written += os.pwrite(self._descriptor, memoryview(whole)[written:], self._position + written)
+        self._position += self._size
         self._gathered, self._size = [], 0
 
 
