@@ -67,8 +67,8 @@ class Licensing:
         """Bring a licence into use, everywhere at once; the same again is nothing. Raises InvalidInput, all faults."""
         if not self.vendor_key:
             raise InvalidInput(["licence: this installation names no vendor key: it is open and needs none"])
-        self.product_code()
         read = self._read(document)
+        self.product_code()
         self.log.change(
             KIND, INSTALLATION, licence.install, read, document.decode(), self.clock(), fold=licence.fold, by=by
         )

@@ -6,6 +6,9 @@ import pytest
 
 from annals.settings import load
 from domain.errors import InvalidInput
+from tests.licence.vendor import Vendor
+
+VENDOR = Vendor()
 
 
 def test_defaults_need_nothing() -> None:
@@ -66,3 +69,21 @@ def test_B68_a_secret_that_everyone_can_read_is_warned_about(tmp_path: Path) -> 
     assert "chmod 600" in warnings[0]
     file.chmod(0o600)
     assert load(file, {})[1] == ()
+
+
+def test_LIC_2_B68_a_vendor_key_is_read_in_PEM_and_one_that_is_none_is_named(tmp_path: Path) -> None:
+    assert load(None, {})[0].licence.public_key == b""
+    file = tmp_path / "annals.toml"
+    file.write_text(f"[licence]\nvendor_key = '''{VENDOR.pem}'''\n")
+    assert load(file, {})[0].licence.public_key == VENDOR.public_key
+    with pytest.raises(InvalidInput, match="ANNALS_LICENCE__VENDOR_KEY: is no Ed25519 public key"):
+        load(None, {"ANNALS_LICENCE__VENDOR_KEY": "key"})
+
+
+def test_B21d_the_quota_of_new_studies_can_be_switched_off_by_0_as_no_other_limit_can() -> None:
+    key = "ANNALS_LIMITS__NEW_STUDIES_A_MINUTE_MAX"
+    assert load(None, {key: "0"})[0].as_limits().new_studies_a_minute_max == 0
+    with pytest.raises(InvalidInput, match=key):
+        load(None, {key: "-1"})
+    with pytest.raises(InvalidInput, match="ANNALS_LIMITS__STUDIES_REMEMBERED_MAX"):
+        load(None, {"ANNALS_LIMITS__STUDIES_REMEMBERED_MAX": "0"})
