@@ -8,12 +8,13 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from annals import compose, log_lines, roles
+from annals import allowance, compose, log_lines, roles
 from annals.listening import bound
 from annals.settings import Settings
 from annals.supervisor import LIFELINE_VARIABLE, Role, Supervisor
 from domain.errors import AnnalsError, InvalidInput
 from domain.event import Actor
+from processes.licensing import Licensing
 
 _LOG = logging.getLogger("annals.serving")
 _SOFTWARE = 70
@@ -53,6 +54,7 @@ def _serve_all(settings: Settings, cfg: Path | None) -> int:
                 one.prepare()
             archive.prepare_derived()
             archive.make_demo_certificates(Actor("system", "first start"))
+            _tell_of_trial(allowance.licensing(archive))
         for name, host, port in _listeners(settings):
             sockets[name] = bound(host, port, settings.as_limits().port_wait_seconds)
         return Supervisor(
@@ -66,6 +68,13 @@ def _serve_all(settings: Settings, cfg: Path | None) -> int:
             listening.close()
         if server:
             server.stop()
+
+
+def _tell_of_trial(licensing: Licensing) -> None:
+    what = licensing.allowed()
+    if what.studies_max is not None:
+        said = "this is a trial with %s clients and %s studies: install a licence for product code %s"
+        _LOG.warning(said, what.clients_max, what.studies_max, licensing.product_code())
 
 
 def _serve_role(settings: Settings, role: str) -> None:

@@ -95,6 +95,7 @@ def test_LIC_1_LIC_2_DEV_6_a_trial_ends_at_2_clients_and_100_studies_and_a_licen
     said = shown(archive)
     assert f"product code: {code}\nlicence: none, this is a trial" in said
     assert "clients: 0 of 2 used\nstudies: 0 of 100 stored" in said
+    assert f"a trial with 2 clients and 100 studies: install a licence for product code {code}" in archive.log_lines()
     archive.annals("device", "add", "CT", "127.0.0.1", "104")
     archive.annals("device", "wado", "add", "192.0.2.9")
     full = archive.annals("device", "add", "MR", "127.0.0.1", "104", check=False)
