@@ -43,7 +43,7 @@ class Transcoder:
     ) -> None:
         """``folder`` is where temp files are made; by default the system's.
 
-        With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own (decision 19).
+        With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own (decision 21).
         """
         folder = folder or TemporaryFolder(limits)
         self._workers = Workers(limits, count)
