@@ -101,8 +101,8 @@ def _from_library(data: bytes, syntax: str, image: Image) -> Array:
 def _fitted(array: Array, seen: Picture, image: Image) -> Array:
     """The samples as the description stores them; what was coded without its sign gets it back."""
     width = dtype_of(image)
-    if image.is_signed and not seen.is_signed and seen.precision <= image.bits_stored:
-        shift = width.itemsize * 8 - image.bits_stored
+    if image.is_signed and not seen.is_signed and seen.precision < width.itemsize * 8:
+        shift = width.itemsize * 8 - max(seen.precision, image.bits_stored)
         return (array.astype(width) << shift) >> shift
     if array.dtype.itemsize > width.itemsize or seen.is_signed == image.is_signed:
         return array.astype(width)

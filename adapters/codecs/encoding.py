@@ -37,6 +37,12 @@ HTJ2K_STEP = 0.001
 """The quantization step of lossy HTJ2K, as a part of the range of a frame's samples."""
 
 _BY_PIXEL = 2
+_LEAST_PRECISION = {
+    **dict.fromkeys((JPEG_LOSSLESS, JPEG_LOSSLESS_SV1), (2, 9)),
+    **dict.fromkeys((JPEG_LS, JPEG_LS_NEAR), (8, 9)),
+}
+"""The least precision of a codestream that decoders take for one of bytes, and for one of words."""
+
 _JPEG_EXTENDED_BITS = range(9, 13)
 _HTJ2K_LEVELS, _SMALLEST_SIDE = 5, 64
 _OF_ALL_BITS = (HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL)
@@ -110,7 +116,7 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
         return bytes(encode_frame(_raw(array), image.rows, image.columns, image.samples, image.bits_allocated, "<"))
     import imagecodecs
 
-    patterns, precision = (array, 0) if syntax in _OF_ALL_BITS else _patterns(array, image)
+    patterns, precision = (array, 0) if syntax in _OF_ALL_BITS else _patterns(array, image, syntax)
     if syntax in ENCODED_LOSSY and precision > image.bits_stored:
         raise Unfit("bits beside the stored ones would be lost")
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
@@ -122,27 +128,26 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
         return bytes(imagecodecs.jpeg8_encode(array, level=JPEG_QUALITY, bitspersample=bits, **colours))
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
         same: dict[str, Any] = {} if image.samples == 1 else {"colorspace": "RGB", "outcolorspace": "RGB"}
-        return bytes(
-            imagecodecs.jpeg8_encode(patterns, lossless=True, predictor=1, bitspersample=max(2, precision), **same)
-        )
+        return bytes(imagecodecs.jpeg8_encode(patterns, lossless=True, predictor=1, bitspersample=precision, **same))
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return _jpeg_ls(patterns, precision, image, NEAR if syntax == JPEG_LS_NEAR else 0)
     return _wavelets(imagecodecs, array, precision, syntax, colour)
 
 
-def _patterns(array: Array, image: Image) -> tuple[Array, int]:
+def _patterns(array: Array, image: Image, syntax: str) -> tuple[Array, int]:
     """Unsigned samples and their precision: the stored bits where they tell all, else all bits (60xx overlays)."""
     size = array.dtype.itemsize * 8
     unsigned = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
     stored = image.bits_stored
+    precision = max(stored, _LEAST_PRECISION.get(syntax, (1, 1))[array.dtype.itemsize > 1])
     if stored == size or not image.is_compact:
         return unsigned, size
     if image.is_signed:
         low, high = int(array.min()), int(array.max())
         if -(1 << stored - 1) <= low and high < 1 << stored - 1:
-            return unsigned & np.array((1 << stored) - 1, unsigned.dtype), stored
+            return unsigned & np.array((1 << precision) - 1, unsigned.dtype), precision
         return unsigned, size
-    return (unsigned, stored) if int(unsigned.max()) < 1 << stored else (unsigned, size)
+    return (unsigned, precision) if int(unsigned.max()) < 1 << stored else (unsigned, size)
 
 
 def _raw(array: Array) -> bytes:
@@ -158,11 +163,9 @@ def _raw(array: Array) -> bytes:
 def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
     from jpeg_ls.CharLS import encode_buffer
 
-    if precision <= 8 and patterns.dtype.itemsize > 1:
-        patterns = patterns.astype("u1")
     mode = _BY_PIXEL if image.samples == 3 else 0
     shape = (image.rows, image.columns, image.samples)
-    return bytes(encode_buffer(_raw(patterns), *shape, max(2, precision), near, mode))
+    return bytes(encode_buffer(_raw(patterns), *shape, precision, near, mode))
 
 
 def _wavelets(imagecodecs: Any, array: Array, precision: int, syntax: str, colour: str) -> bytes:

@@ -112,7 +112,7 @@ def holds(syntax: str, image: Dataset) -> bool:
         return bool(image.BitsAllocated == 8 and not signed)
     if syntax == JPEG_EXTENDED:
         return bool(image.BitsAllocated == 16 and 9 <= image.BitsStored <= 12 and not signed and not colour)
-    if syntax == JPEG_LS_NEAR and signed:
+    if syntax == JPEG_LS_NEAR and (signed or image.BitsStored < (8 if image.BitsAllocated == 8 else 9)):
         return False
     return bool(image.BitsAllocated in (8, 16) or syntax == RLE)
 

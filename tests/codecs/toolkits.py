@@ -129,4 +129,5 @@ def _unmixed(image: Dataset) -> str:
 def decibels(one: Array, other: Array) -> float:
     """The signal-to-noise ratio, the peak being the range of the first."""
     error = float(np.square(one.astype(np.float64) - other).mean())
-    return float("inf") if error == 0 else 10 * float(np.log10(max(1.0, float(np.ptp(one))) ** 2 / error))
+    peak = float(one.max()) - float(one.min())
+    return float("inf") if error == 0 else 10 * float(np.log10(max(1.0, peak) ** 2 / error))
