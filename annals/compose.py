@@ -24,6 +24,7 @@ from domain import (
     admission,
     association,
     certificate,
+    commitment,
     device,
     device_call,
     instance,
@@ -41,6 +42,7 @@ from domain.limits import Limits
 from processes.bulk_data import BulkData
 from processes.call_device import DeviceCalls
 from processes.certify import Certifier
+from processes.commit_storage import Commitments
 from processes.metadata import SeriesMetadata
 from processes.new_studies import Note
 from processes.receive import Receiver
@@ -51,6 +53,7 @@ from processes.thumbnails import Thumbnails
 from projections import devices, storages
 from projections.catalogue import CATALOGUE, due
 from projections.certificates import CERTIFICATES
+from projections.commitments import COMMITMENTS
 from projections.derived import Derived, DerivedTables
 from projections.devices import DEVICES
 from projections.engine import Projection, Reader, ReadModel
@@ -75,8 +78,9 @@ FACTS = (
     *revocation.FACTS,
     *rejection.FACTS,
     *licence.FACTS,
+    *commitment.FACTS,
 )
-PROJECTIONS = (CATALOGUE, DEVICES, STORAGES, CERTIFICATES, REJECTIONS)
+PROJECTIONS = (CATALOGUE, DEVICES, STORAGES, CERTIFICATES, REJECTIONS, COMMITMENTS)
 DERIVED = (SERIES_METADATA, THUMBNAILS)
 DEFAULT_STORAGE = "default"
 _SETTINGS = Actor("system", "settings")
@@ -129,6 +133,7 @@ class Archive:
     storages: ReadModel
     certificates: ReadModel
     rejections: ReadModel
+    open_commitments: ReadModel
 
     def readers(self) -> list[Reader]:
         """One reader for each projection."""
@@ -249,6 +254,10 @@ class Archive:
 
         return Registrar(self.log, present, utc_now, self.limits, self._count_devices, alone, count_max)
 
+    def commitments(self, files: StoredFiles) -> Commitments:
+        """The room of storage commitment."""
+        return Commitments(self.log, files, utc_now, self.limits)
+
     def device_calls(self) -> DeviceCalls:
         """The room that lets somebody call a device."""
         from adapters.network.own import is_own
@@ -301,6 +310,7 @@ def archive(settings: Settings, dsn: str, *, connections: int = 10, patient: boo
             ReadModel(STORAGES.name, database, log, limits),
             ReadModel(CERTIFICATES.name, database, log, limits),
             ReadModel(REJECTIONS.name, database, log, limits),
+            ReadModel(COMMITMENTS.name, database, log, limits),
         )
     finally:
         database.close()

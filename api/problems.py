@@ -40,6 +40,9 @@ _CODES = {
     Because.NOT_AUTHORISED: 403,
     Because.INVALID_UID: 400,
     Because.INVALID_ARGUMENT: 400,
+    Because.NO_SUCH_OBJECT_INSTANCE: 404,
+    Because.NO_SUCH_ACTION: 400,
+    Because.DUPLICATE_TRANSACTION_UID: 409,
 }
 
 

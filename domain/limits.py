@@ -81,6 +81,12 @@ class Limits:
     query_remaining_max: int = 200
     sub_operations_max: int = 65_535
 
+    commitment_references_max: int = 10_000
+    commitment_reports_max: int = 4
+    commitment_retry_seconds: float = 10.0
+    commitment_retry_max_seconds: float = 3_600.0
+    commitment_report_days: float = 7.0
+
     database_timeout_seconds: float = 4.0
     lock_timeout_seconds: float = 4.0
     commit_batch_max: int = 200

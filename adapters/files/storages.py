@@ -106,18 +106,24 @@ class StoredFiles:
         Raises A700 while the storage is not there (nothing is wrong with the object), and OSError where this file is
         missing, cut or cannot be read.
         """
-        storage = self._by_name.get(content.storage)
-        if storage is None:
-            raise Refused(Because.OUT_OF_RESOURCES, f"storage {content.storage!a} is not in use")
-        return storage.open_content(content)
+        return self._named(content).open_content(content)
 
     def is_whole(self, content: Content) -> bool:
         """Whether an object can be read from the disk and has the bytes of its digest."""
-        storage = self._by_name.get(content.storage)
         try:
-            return storage is not None and not storage.fault_of(content)
+            return not self.fault_of(content)
         except Refused:
             return False
+
+    def fault_of(self, content: Content) -> str:
+        """What is wrong with the bytes of an object on the disk, or nothing. Raises A700 while they are away."""
+        return self._named(content).fault_of(content)
+
+    def _named(self, content: Content) -> Storage:
+        storage = self._by_name.get(content.storage)
+        if storage is None:
+            raise Refused(Because.OUT_OF_RESOURCES, f"storage {content.storage!a} is not in use")
+        return storage
 
     def is_there(self, content: Content) -> bool:
         """Whether the file is there and of the right length."""
