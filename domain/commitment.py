@@ -28,7 +28,7 @@ class FailureReason(IntEnum):
 class CommitmentRequested(Event):
     """Somebody asked that instances be kept safe; from then on the transaction's UID is in use.
 
-    ``ae_title`` is who is told, empty for who comes and looks (over the web); ``called_ae_title`` is whom it had called.
+    ``ae_title`` is who is told, empty for who comes and looks (over the web), ``called_ae_title`` whom it had called.
     ``references`` are the SOP Class UIDs of the instances, by SOP Instance UID.
     """
 

@@ -24,7 +24,9 @@ CREATE INDEX ON commitment (requested_at, transaction_uid) WHERE NOT is_ended;
 _ADD = "INSERT INTO commitment (transaction_uid, ae_title, requested_at, instances) VALUES (%s, %s, %s, %s)"
 _DECIDE = "UPDATE commitment SET failed = %s, is_ended = ae_title = '' WHERE transaction_uid = %s"
 _END = "UPDATE commitment SET is_ended = true WHERE transaction_uid = %s"
-_OPEN = "SELECT transaction_uid FROM commitment WHERE NOT is_ended ORDER BY requested_at, transaction_uid LIMIT %s"
+_OPEN = """
+SELECT transaction_uid, ae_title FROM commitment WHERE NOT is_ended ORDER BY requested_at, transaction_uid LIMIT %s
+"""
 
 
 def add(connection: Any, run: Sequence[Recorded]) -> None:
@@ -60,6 +62,6 @@ COMMITMENTS = Projection(
 )
 
 
-def still_open(connection: Any, limit: int) -> list[str]:
-    """The transactions that wait for a decision or a report, the oldest first."""
-    return [uid for (uid,) in connection.execute(_OPEN, (limit,))]
+def still_open(connection: Any, limit: int) -> list[tuple[str, str]]:
+    """The transactions that wait for a decision or a report, the oldest first, and whom to tell."""
+    return [(uid, ae_title) for uid, ae_title in connection.execute(_OPEN, (limit,))]

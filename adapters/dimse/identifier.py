@@ -1,10 +1,12 @@
-"""Identifiers of C-FIND, C-MOVE and C-GET: bytes to keys."""
+"""Identifiers of C-FIND, C-MOVE and C-GET: bytes to keys. Other small data sets of requests are read here too."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
@@ -18,6 +20,7 @@ from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.matching import Key, is_private_creator
 
+_T = TypeVar("_T")
 _IMPLICIT = "1.2.840.10008.1.2"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -40,6 +43,11 @@ class IdentifierReader:
 
     def keys(self, encoded: bytes, transfer_syntax: str) -> dict[str, Key]:
         """The keys by tag; group lengths are left out. Raises :class:`Refused` (C000) for what cannot be read."""
+        order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
+        return self.read(encoded, transfer_syntax, lambda found: _Keys(self._sets, order).of(found, self._sets.default))
+
+    def read(self, encoded: bytes, transfer_syntax: str, take: Callable[[Dataset], _T]) -> _T:
+        """What ``take`` finds in the data set. Raises :class:`Refused` (C000) for what cannot be read."""
         if transfer_syntax == _DEFLATED:
             encoded, transfer_syntax = self._inflated(encoded), _EXPLICIT
         # Bounded depth, items and lengths before pydicom sees the bytes (D20).
@@ -47,9 +55,7 @@ class IdentifierReader:
             encoded, lambda at, size: encoded[at : at + size], len(encoded), encoding_of(transfer_syntax)
         )
         try:
-            data_set = read_dataset(io.BytesIO(encoded), transfer_syntax == _IMPLICIT, transfer_syntax != _BIG_ENDIAN)
-            order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
-            return _Keys(self._sets, order).of(data_set, self._sets.default)
+            return take(read_dataset(io.BytesIO(encoded), transfer_syntax == _IMPLICIT, transfer_syntax != _BIG_ENDIAN))
         except Refused:
             raise
         except Exception as error:

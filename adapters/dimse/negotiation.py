@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -178,9 +178,11 @@ def encode_request(
     called_ae_title: str,
     proposals: Sequence[Proposal],
     limits: Limits,
+    as_scp: Collection[str] = (),
 ) -> bytes:
-    """An A-ASSOCIATE-RQ."""
+    """An A-ASSOCIATE-RQ; of the abstract syntaxes ``as_scp`` we propose to be SCP only (PS3.7 D.3.3.4)."""
     primitive = _primitive(calling_ae_title, called_ae_title, limits.pdu_max)
+    primitive.user_information += [_role(uid, False, True) for uid in as_scp]
     contexts = []
     for proposal in proposals:
         context = PresentationContext()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pydicom._uid_dict import UID_dictionary
 
 from adapters.dicom.sop_classes import storable_sop_classes
-from adapters.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from adapters.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, N_ACTION_RQ
 from adapters.dimse.negotiation import SupportedContext
 from domain.device import Right
 
@@ -18,6 +18,7 @@ PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
 MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 QUERY_RETRIEVE = (
     PATIENT_ROOT_FIND,
@@ -36,6 +37,7 @@ _OPERATIONS = {
     STUDY_ROOT_FIND: C_FIND_RQ,
     STUDY_ROOT_MOVE: C_MOVE_RQ,
     STUDY_ROOT_GET: C_GET_RQ,
+    STORAGE_COMMITMENT_PUSH: N_ACTION_RQ,
 }
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -49,6 +51,7 @@ _RIGHTS: dict[int, tuple[Right, ...]] = {
     C_FIND_RQ: (Right.FIND,),
     C_MOVE_RQ: (Right.DOWNLOAD,),
     C_GET_RQ: (Right.DOWNLOAD,),
+    N_ACTION_RQ: (Right.UPLOAD,),
 }
 _WORKLIST_RIGHTS = (Right.MWL, Right.FIND)
 
@@ -105,7 +108,8 @@ def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], Supp
     """The listener's question "is this abstract syntax supported, and in which transfer syntaxes?"."""
     uncompressed = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN)
     services = {uid: SupportedContext((*uncompressed, DEFLATED_EXPLICIT_LITTLE_ENDIAN)) for uid in QUERY_RETRIEVE} | {
-        VERIFICATION: SupportedContext(uncompressed)
+        VERIFICATION: SupportedContext(uncompressed),
+        STORAGE_COMMITMENT_PUSH: SupportedContext(uncompressed),
     }
     storable = storable_sop_classes(accept_unknown=accept_unknown_sop_classes)
     storage = SupportedContext(storable_transfer_syntaxes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from adapters.dimse.associate_request import MalformedAssociate, Proposal
 from adapters.dimse.association import Association, Parties
@@ -31,11 +31,12 @@ def associate(
     tls: ssl.SSLContext | None = None,
     address: str = "",
     on_progress: Callable[[], None] | None = None,
+    as_scp: Collection[str] = (),
 ) -> Association:
     """An association with these contexts (abstract syntax, transfer syntaxes), at most 128.
 
     ``address`` is where to connect to where the host's name shall not be resolved again; ``on_progress`` is called
-    while the peer has not answered.
+    while the peer has not answered; ``as_scp`` are the abstract syntaxes in which we are the SCP.
     Raises :class:`ConnectionFailed`, :class:`AssociationRejected` or :class:`AssociationEnded`.
     """
     proposals = [
@@ -43,7 +44,7 @@ def associate(
         for number, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
     ]
     wire = Wire(_connect(host, address or host, port, limits, tls), limits)
-    wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits)])
+    wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits, as_scp)])
     if on_progress:
         try:
             wire.wait(limits.dimse_timeout_seconds, limits.pending_interval_seconds, on_progress)

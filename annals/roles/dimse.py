@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from adapters.dimse.command import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ
+from adapters.dimse.command import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, N_ACTION_RQ
+from adapters.dimse.commitment_request import CommitmentService
 from adapters.dimse.find import FindService
 from adapters.dimse.identifier import IdentifierReader
 from adapters.dimse.listener import Doorkeeper, Listener
@@ -66,6 +67,9 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             C_FIND_RQ: FindService(Finder(archive.catalogue, archive.limits), settings.dimse.ae_title, archive.limits),
             C_MOVE_RQ: retrieve.move,
             C_GET_RQ: retrieve.get,
+            N_ACTION_RQ: CommitmentService(
+                archive.commitments(files), known.registered, IdentifierReader(archive.limits), archive.limits
+            ),
         }
         server = Server(
             archive.receiver(files, environment, admitting.note_sender(rejections)),

@@ -1,4 +1,4 @@
-"""The role that works in the background, at a low priority: derived data (decision 13), and the scrub (STO-5)."""
+"""The role that works in the background, at a low priority: derived data, the scrub (STO-5), commitments (P5)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from adapters.log.wakeups import Wakeups
 from annals import compose
 from annals.compose import Archive
 from annals.lifeline import Lifeline
+from annals.roles.committing import Committing
 from annals.roles.known_storages import KnownStorages
 from annals.roles.scrubbing import Scrubbing
+from annals.roles.trust import Trust
 from annals.settings import Settings
+from domain.commitment import Commitment
+from domain.device import DeviceAdded
 from domain.errors import AnnalsError
 from processes.derive import Deriver, Maker
+from projections import devices
 
 _LOG = logging.getLogger("annals.roles")
 _NICENESS = 15
@@ -48,6 +53,8 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             for maker in _makers(archive, files, codecs)
         ]
         threads.append(threading.Thread(target=Scrubbing(archive, lifeline.ended).run, name="scrub", daemon=True))
+        committing = _committing(archive, files, settings, lifeline)
+        threads.append(threading.Thread(target=committing.run, name="commitments", daemon=True))
         for thread in threads:
             thread.start()
         lifeline.wait()
@@ -56,6 +63,22 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             # What is under way when the time is over is made again: nothing is lost.
             thread.join(archive.limits.drain_timeout_seconds / 2)
         codecs.close()
+
+
+def _committing(archive: Archive, files: StoredFiles, settings: Settings, lifeline: Lifeline) -> Committing:
+    trust = Trust(archive, settings.tls)
+
+    def device(ae_title: str) -> DeviceAdded | None:
+        with archive.devices.current() as connection:
+            return devices.one(connection, ae_title)
+
+    def tell(known: Commitment) -> None:
+        # Only here: it brings pynetdicom, and many archives are asked for no commitment.
+        from adapters.dimse.commitment_report import Reporter
+
+        Reporter(device, trust.client_context, archive.limits)(known)
+
+    return Committing(archive, archive.commitments(files), tell, lifeline.ended)
 
 
 def _makers(archive: Archive, files: StoredFiles, codecs: Transcoder) -> list[Maker]:
