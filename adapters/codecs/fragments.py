@@ -128,7 +128,7 @@ def offsets_of(lengths: Sequence[int]) -> list[int]:
 
 def needs_extended(lengths: Sequence[int]) -> bool:
     """Whether the offsets are too large for a basic offset table (PS3.5 A.4, CP-1818)."""
-    return offsets_of(lengths)[-1] > _BASIC_OFFSET_MAX
+    return len(lengths) > 1 and offsets_of(lengths)[-1] > _BASIC_OFFSET_MAX
 
 
 def extended(lengths: Sequence[int]) -> tuple[bytes, bytes]:

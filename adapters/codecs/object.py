@@ -21,7 +21,8 @@ _TEXT_MAX = 4096
 _LARGE = frozenset((0x00420011, *FLOAT_PIXEL_DATA))
 """Encapsulated Document and the float pixels do not count for the size of the header: they are read in pieces."""
 
-_LOOKED_AT = frozenset((*NUMBERS, *TEXTS, EXTENDED_OFFSETS, *_LARGE))
+_NUMBERS, _TEXTS = frozenset(NUMBERS), frozenset(TEXTS)
+_LOOKED_AT = _NUMBERS | _TEXTS | _LARGE | {EXTENDED_OFFSETS}
 
 
 class StoredObject:
@@ -70,17 +71,18 @@ class StoredObject:
         self._frames: Frames | None = None
 
     def _look_at(self, element: Element) -> None:
-        self.has_float_pixels |= element.tag in FLOAT_PIXEL_DATA
-        if element.length > _TEXT_MAX and element.tag != EXTENDED_OFFSETS:
+        tag, _, _, value, length, _ = element
+        if tag == EXTENDED_OFFSETS:
+            if length < self.limits.fragments_max * 8:
+                self._extended = struct.unpack(f"<{length // 8}Q", self.source.read(value, length // 8 * 8))
+        elif tag in FLOAT_PIXEL_DATA:
+            self.has_float_pixels = True
+        elif length > _TEXT_MAX:
             return
-        order = self.form.order
-        if element.tag in NUMBERS and element.length >= 2:
-            (self.numbers[element.tag],) = struct.unpack(f"{order}H", self.source.read(element.value, 2))
-        elif element.tag in TEXTS:
-            self.texts[element.tag] = self.source.read(element.value, element.length).decode("latin-1")
-        elif element.tag == EXTENDED_OFFSETS and element.length < self.limits.fragments_max * 8:
-            value = self.source.read(element.value, element.length // 8 * 8)
-            self._extended = struct.unpack(f"<{len(value) // 8}Q", value)
+        elif tag in _TEXTS:
+            self.texts[tag] = self.source.read(value, length).decode("latin-1")
+        elif tag in _NUMBERS and length >= 2:
+            self.numbers[tag] = int.from_bytes(self.source.read(value, 2), "big" if self.form.big else "little")
 
     def element(self, tag: int) -> Element | None:
         """The element of the header with this tag."""

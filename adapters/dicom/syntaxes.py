@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from domain.transcoding import BIG_ENDIAN, DECODED, DEFLATED, IMPLICIT, NATIVE
 
@@ -32,6 +33,7 @@ class Encoding:
     fragment_a_frame: bool
 
 
+@lru_cache
 def encoding_of(transfer_syntax_uid: str) -> Encoding:
     """The encoding of a transfer syntax, known or not (PS3.5 A.4: all encapsulated ones are explicit little endian)."""
     native, referenced = transfer_syntax_uid in _NATIVE, transfer_syntax_uid in _REFERENCED
