@@ -1,4 +1,4 @@
-"""How much a conversion costs beside the codec library called alone: processor time, all processes counted."""
+"""Conversions beside the codec library called alone: processor time, all processes counted, and throughput."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from adapters.codecs.transcoder import Transcoder
@@ -26,43 +29,70 @@ _SYNTAXES = {
     "HTJ2K lossless": HTJ2K_LOSSLESS,
     "RLE": RLE,
 }
-_TARGET = Target(1.1, True)
+_TARGET, _TARGET_OF_ALL = Target(1.1, True), Target(0.9)
 
 
 def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]], None]) -> list[Row]:
-    """Images of 512 x 512 that look like a CT, one after the other in one child, in turn with the library alone."""
+    """Images of 512 x 512 that look like a CT: one at a time in one child, then as many children as cores kept busy."""
     batch = Batch(folder / "images", CT, PICTURES, uids)
     batch.paint(picture)
     stored = [_opened(path) for path in sorted(batch.folder.iterdir())]
     rows: list[Row] = []
-    transcoder = Transcoder(Limits(), 1)
     try:
-        with _Alone() as alone:
-            for name, syntax in _SYNTAXES.items():
-
-                def through(first: int, wanted: str = syntax) -> None:
-                    for one in stored[first : first + AT_A_TIME]:
-                        os.close(transcoder.converted(one, wanted).descriptor)
-
-                through(0)
-                alone.milliseconds(name, 0)
-                (child,) = (pid for pid in children(os.getpid()) if pid != alone.pid)
-                ours, theirs = [], []
-                for turn in range(12 if quick else 40):
-                    first = turn * AT_A_TIME % PICTURES
-                    theirs.append(alone.milliseconds(name, first))
-                    before = time.process_time() + clock(child)
-                    through(first)
-                    ours.append((time.process_time() + clock(child) - before) * 1000 / AT_A_TIME)
-                what = f"{name}, processor time an image"
-                rows.append(compared(what, "ms", ours, "the library alone", theirs, _TARGET))
-                report(rows)
+        for row in chain(_one_at_a_time(stored, 12 if quick else 40), _all_at_once(stored, 4 if quick else 12)):
+            rows.append(row)
+            report(rows)
     finally:
         for one in stored:
             os.close(one.descriptor)
-        transcoder.close()
     batch.remove()
     return rows
+
+
+def _one_at_a_time(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
+    with _Alone() as alone, closing(Transcoder(Limits(), 1)) as transcoder:
+        for name, syntax in _SYNTAXES.items():
+
+            def through(first: int, wanted: str = syntax) -> None:
+                for one in stored[first : first + AT_A_TIME]:
+                    os.close(transcoder.converted(one, wanted).descriptor)
+
+            through(0)
+            alone.milliseconds(name, 0)
+            (child,) = (pid for pid in children(os.getpid()) if pid != alone.pid)
+            ours, theirs = [], []
+            for turn in range(rounds):
+                first = turn * AT_A_TIME % PICTURES
+                theirs.append(alone.milliseconds(name, first))
+                before = time.process_time() + clock(child)
+                through(first)
+                ours.append((time.process_time() + clock(child) - before) * 1000 / AT_A_TIME)
+            yield compared(f"{name}, processor time an image", "ms", ours, "the library alone", theirs, _TARGET)
+
+
+def _all_at_once(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
+    cores = os.cpu_count() or 1
+    images = [*stored] * cores
+    with ExitStack() as stack:
+        alone = [stack.enter_context(_Alone()) for _ in range(cores)]
+        transcoder = stack.enter_context(closing(Transcoder(Limits(), cores)))
+        for name, syntax in _SYNTAXES.items():
+            begin = [partial(transcoder.converted, one, syntax) for one in images]
+            ours, theirs = [], []
+            for turn in range(-1, rounds):
+                began = time.monotonic()
+                for process in alone:
+                    process.ask(name, range(0, PICTURES, AT_A_TIME))
+                for process in alone:
+                    process.answered(PICTURES // AT_A_TIME)
+                between = time.monotonic()
+                for converted in [transcoder.start(one) for one in begin]:
+                    os.close(converted.result().descriptor)
+                if turn >= 0:
+                    theirs.append(len(images) / (between - began))
+                    ours.append(len(images) / (time.monotonic() - between))
+            what = f"{name}, {cores} children kept busy"
+            yield compared(what, "images/s", ours, f"the library alone in {cores} processes", theirs, _TARGET_OF_ALL)
 
 
 class _Alone:
@@ -87,14 +117,23 @@ class _Alone:
 
     def milliseconds(self, name: str, first: int) -> float:
         """Processor time a frame, of some frames from one on."""
-        assert self._process.stdin
-        assert self._process.stdout
         before = clock(self.pid)
-        self._process.stdin.write(f"{first} {name}\n")
-        self._process.stdin.flush()
-        if not self._process.stdout.readline():
-            raise RuntimeError(f"{name} alone: it ended")
+        self.ask(name, [first])
+        self.answered(1)
         return (clock(self.pid) - before) * 1000 / AT_A_TIME
+
+    def ask(self, name: str, firsts: Iterable[int]) -> None:
+        """Have it encode some frames from each of these on."""
+        assert self._process.stdin
+        self._process.stdin.write("".join(f"{first} {name}\n" for first in firsts))
+        self._process.stdin.flush()
+
+    def answered(self, times: int) -> None:
+        """Wait until it has done that so many times."""
+        assert self._process.stdout
+        for _ in range(times):
+            if not self._process.stdout.readline():
+                raise RuntimeError("the library alone: it ended")
 
 
 def _opened(path: Path) -> Stored:

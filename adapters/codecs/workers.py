@@ -25,7 +25,7 @@ from domain.limits import MIB, Limits
 _LOG = logging.getLogger("annals.codecs")
 _MODULE = "adapters.codecs.child"
 _START_SECONDS = 30.0
-_ENCODER = json.JSONEncoder()
+_DECODER = json.JSONDecoder()
 _LOOK_SECONDS = 1.0
 _STARVED_MAX = 20
 """A child that waits for a core has at most so many times its seconds."""
@@ -80,7 +80,7 @@ class _Child:
             raise (_Gone if self.process.wait() == 0 else EOFError) from error
         if not answer:
             raise (_Gone if self.process.wait() == 0 else EOFError)
-        return dict(json.loads(answer))
+        return dict(_DECODER.decode(answer.decode()))
 
     def _answer(self, seconds: float) -> bytes:
         """Its answer within so many seconds, in which those do not count that it waits for a core."""
@@ -144,7 +144,7 @@ class Workers:
         Raises Refused where the object fails, NotThere, NotAcceptable or InvalidInput where the request does,
         Unavailable where no child can work.
         """
-        answer = self._asked(_ENCODER.encode(request).encode(), descriptors, limit)
+        answer = self._asked(json.dumps(request).encode(), descriptors, limit)
         if answer:
             _raise_what_it_tells(answer)
         return answer
