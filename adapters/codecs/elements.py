@@ -108,23 +108,26 @@ def elements(source: Source, form: Form, position: int, end: int, depth: int = 0
     """The elements of a data set or item, up to its end or to its delimiter, which is not among them."""
     explicit, _, long_length = BIG if form.big else LITTLE
     forms = {} if form.implicit else FORMS
+    new = tuple.__new__
     while position < end:
-        # Most are explicit, of a known length, their header in the window: for those no call is made.
+        # Most are explicit, of a known length, their header in the window: for those no function of Python is called.
         window, at = source.window, position - source.base
-        element = None
         if 0 <= at <= len(window) - _LONG_HEADER:
             group, number, vr, length = explicit.unpack_from(window, at)
             kind = forms.get(vr)
-            value = position + 8
-            if kind is not None and kind != SHORT_FORM:
-                (length,) = long_length.unpack_from(window, at + 8)
-                value += 4
-            if kind is not None and group != 0xFFFE and length != UNDEFINED and value + length <= end:
-                element = Element(group << 16 | number, vr, position, value, length, value + length)
-        if element is None:
-            element = element_at(source, form, position, end, depth)
-            if element.tag == ITEM_END:
-                return
+            if kind is not None:
+                value = position + 8
+                if kind != SHORT_FORM:
+                    (length,) = long_length.unpack_from(window, at + 8)
+                    value += 4
+                after = value + length
+                if group != 0xFFFE and length != UNDEFINED and after <= end:
+                    yield new(Element, (group << 16 | number, vr, position, value, length, after))
+                    position = after
+                    continue
+        element = element_at(source, form, position, end, depth)
+        if element.tag == ITEM_END:
+            return
         yield element
         position = element.end
 
