@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,20 @@ def test_C8_1_what_was_derived_already_keeps_its_history(deriving: Transcoder, t
         check_source(predecessor, image)
 
 
+def test_C8_1_sources_that_came_without_their_VR_are_kept(deriving: Transcoder, tmp_path: Path) -> None:
+    """UN holds implicit items, where an implicit sequence went through one that did not know it (PS3.5 6.2.2)."""
+    image, uid = made(), b"1.2.3.40"
+    reference = struct.pack("<HHI", 0x0008, 0x1155, len(uid)) + uid
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, len(reference)) + reference
+    source = saved(image, tmp_path / "a.dcm")
+    unknown = struct.pack("<HH2sHI", 0x0008, 0x2112, b"UN", 0, len(items)) + items
+    source.write_bytes(source.read_bytes().replace(b"\x10\x00\x10\x00PN", unknown + b"\x10\x00\x10\x00PN"))
+    lossy = dcmread(transcoded(deriving, source, JPEG_2000))
+    kept, predecessor = lossy.SourceImageSequence
+    assert kept.ReferencedSOPInstanceUID == uid.decode()
+    check_source(predecessor, image)
+
+
 @pytest.mark.parametrize("length", [1000, 1024, 5000])
 def test_C8_1_a_description_that_leaves_no_room_stays_as_it_is(
     transcoder: Transcoder, tmp_path: Path, length: int
@@ -171,6 +186,7 @@ def test_C8_1_what_loses_nothing_stays_the_same_instance(deriving: Transcoder, t
     for syntax in (*ENCODED_LOSSLESS, IMPLICIT, BIG_ENDIAN):
         read = dcmread(transcoded(deriving, source, syntax))
         assert (read.SOPInstanceUID, read.ImageType) == (image.SOPInstanceUID, image.ImageType), syntax
+        assert read.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
         assert not {"SourceImageSequence", "DerivationCodeSequence", "DerivationDescription"} & set(read.dir()), syntax
 
 
