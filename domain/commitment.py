@@ -29,7 +29,8 @@ class CommitmentRequested(Event):
     """Somebody asked that instances be kept safe; from then on the transaction's UID is in use.
 
     ``ae_title`` is who is told, empty for who comes and looks (over the web), ``called_ae_title`` whom it had called.
-    ``references`` are the SOP Class UIDs of the instances, by SOP Instance UID.
+    ``references`` are the SOP Class UIDs of the instances, by SOP Instance UID. ``places`` are those of them that were
+    asked for below their studies (PS3.18 J.1), each as ``study/series/instance``; they are answered in that form.
     """
 
     NAME: ClassVar[str] = "CommitmentRequested"
@@ -37,6 +38,7 @@ class CommitmentRequested(Event):
     ae_title: str
     called_ae_title: str
     references: Mapping[str, str]
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,16 @@ class CommitmentGivenUp(Event):
 
 
 FACTS = (CommitmentRequested, CommitmentDecided, CommitmentReported, CommitmentGivenUp)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An instance that a request names; with its study and series where it stands below them."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +158,22 @@ def checked(transaction_uid: str, references: Iterable[tuple[str, str]], limits:
     if not known:
         raise Refused(Because.INVALID_ARGUMENT, "no instance is referenced")
     return known
+
+
+def placed(references: Iterable[Reference]) -> tuple[str, ...]:
+    """The ``places`` of what a request names. Raises :class:`Refused` (0115), also for an instance in two places."""
+    known: dict[str, str] = {}
+    for one in references:
+        place = ""
+        if one.study_instance_uid or one.series_instance_uid:
+            if fault := uid_fault(one.study_instance_uid) or uid_fault(one.series_instance_uid):
+                raise Refused(Because.INVALID_ARGUMENT, f"the UID of a study or series {fault}")
+            place = f"{one.study_instance_uid}/{one.series_instance_uid}"
+        if known.setdefault(one.sop_instance_uid, place) != place:
+            raise Refused(Because.INVALID_ARGUMENT, "an instance is referenced in two places")
+    return tuple(f"{place}/{uid}" for uid, place in known.items() if place)
+
+
+def places_of(asked: CommitmentRequested) -> Mapping[str, tuple[str, str]]:
+    """Study and series by SOP Instance UID, of the instances that were asked for below them."""
+    return {uid: (study, series) for study, series, uid in (place.split("/") for place in asked.places)}

@@ -82,6 +82,10 @@ class Limits:
     sub_operations_max: int = 65_535
 
     commitment_references_max: int = 10_000
+    commitment_body_max: int = 8 * MIB
+    commitment_at_once_max: int = 200
+    commitment_answer_seconds: float = 5.0
+    commitment_decisions_max: int = 4
     commitment_reports_max: int = 4
     commitment_retry_seconds: float = 10.0
     commitment_retry_max_seconds: float = 3_600.0

@@ -6,7 +6,7 @@ A transaction is one stream; whatever process decides or tells it folds that str
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -62,7 +62,7 @@ class Commitments:
         known = self.known(transaction_uid)
         if known.is_ended:
             return known
-        failed = self._failed(known.requested.references)
+        failed = self._failed(known.requested)
         self.log.change(KIND, transaction_uid, commitment.decide, failed, fold=commitment.fold, by=_BY)
         return self.known(transaction_uid)
 
@@ -88,16 +88,22 @@ class Commitments:
         self.log.change(KIND, uid, commitment.give_up, str(error), fold=commitment.fold, by=_BY)
         return True
 
-    def _failed(self, references: Mapping[str, str]) -> dict[str, int]:
-        reasons = {uid: self._reason(uid, sop_class_uid) for uid, sop_class_uid in references.items()}
+    def _failed(self, asked: CommitmentRequested) -> dict[str, int]:
+        places = commitment.places_of(asked)
+        reasons = {uid: self._reason(uid, kind, places.get(uid)) for uid, kind in asked.references.items()}
         return {uid: reason for uid, reason in reasons.items() if reason}
 
-    def _reason(self, sop_instance_uid: str, sop_class_uid: str) -> int:
-        """Why an instance is not committed, 0 where it is: its log and its file are asked, no read model (D8)."""
+    def _reason(self, sop_instance_uid: str, sop_class_uid: str, place: tuple[str, str] | None) -> int:
+        """Why an instance is not committed, 0 where it is: its log and its file are asked, no read model (D8).
+
+        One that was asked for below another study or series than its own (``place``) is not there.
+        """
         read: Content | None = None
         while True:
             known = instance.fold(one.event for one in self.log.stream(instance.KIND, sop_instance_uid))
             if known is None:
+                return FailureReason.NO_SUCH_OBJECT_INSTANCE
+            if place not in (None, (known.stored.study_instance_uid, known.stored.series_instance_uid)):
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
             if known.stored.sop_class_uid != sop_class_uid:
                 return FailureReason.CLASS_INSTANCE_CONFLICT

@@ -80,6 +80,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             files,
             FileBeginningReader(archive.limits),
             partial(Composition, archive.limits, codecs.unpacked),
+            archive.commitments(files),
             archive.limits,
         )
         by_address = ByAddress(WebAdmission(known, settings.admission(Door.DICOMWEB)), note)

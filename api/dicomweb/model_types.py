@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
 from fastapi import Request
 
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, accepted
+from api.dicomweb.multipart import MultipartWriter
+from api.dicomweb.native_xml import native_xml
 from api.problems import HttpRefusal
 
 JSON = "application/dicom+json"
@@ -21,6 +27,16 @@ def model_type(request: Request, what: str) -> tuple[str, bool]:
         if served := _served(wanted):
             return served, wanted.name == MULTIPART_RELATED
     raise HttpRefusal(406, f'{what} answered as {JSON} or {MULTIPART_RELATED}; type="{XML}"')
+
+
+def model_document(data_set: Mapping[str, Any], media_type: str, *, in_parts: bool) -> tuple[bytes, str]:
+    """One data set as the body of an answer in what :func:`model_type` gave, and the Content-Type of that."""
+    if media_type != XML:
+        return orjson.dumps(data_set), media_type
+    if not in_parts:
+        return native_xml(data_set), XML
+    writer = MultipartWriter()
+    return writer.begin({"Content-Type": XML}) + native_xml(data_set) + writer.end, writer.content_type(XML)
 
 
 def _served(wanted: MediaType) -> str:

@@ -12,6 +12,7 @@ from domain.device import Right
 from domain.event import Actor
 from domain.limits import Limits
 from processes.bulk_data import BulkData
+from processes.commit_storage import Commitments
 from processes.find import Finder
 from processes.metadata import SeriesMetadata
 from processes.pixel_ports import Codecs, FrameLocator
@@ -46,12 +47,13 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """What the service that takes objects in needs (STOW-RS)."""
+    """What the services need that take objects in (STOW-RS) and promise to keep them (storage commitment)."""
 
     receiver: Receiver
     files: Files
     file_beginnings: FileBeginnings
     compose: Callable[[], Composition]
+    commitments: Commitments
     limits: Limits
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from api.dicomweb import bulk_data, capabilities, frames, instances, metadata, rendered, search, store, uri
+from api.dicomweb import bulk_data, capabilities, commitments, frames, instances, metadata, rendered, search, store, uri
 from api.dicomweb.rooms import Authorise, Retrieval, Storing
 from api.origin import set_mount
 
@@ -23,6 +23,7 @@ def create_router(retrieval: Retrieval, storing: Storing, authorise: Authorise) 
             for service in (instances, metadata, bulk_data, frames, rendered, uri)
         ),
         store.create_router(storing, authorise),
+        commitments.create_router(storing.commitments, storing.limits, authorise),
     ]
     routes = [route for service in services for route in service.routes]
     heads = _heads(routes)

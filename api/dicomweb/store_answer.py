@@ -6,12 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from fastapi import Response
 
-from api.dicomweb.model_types import XML
-from api.dicomweb.multipart import MultipartWriter
-from api.dicomweb.native_xml import native_xml
+from api.dicomweb.model_types import model_document
 from api.problems import RETRY_SECONDS, HttpRefusal, status_of
 from domain.errors import AnnalsError, Because, OverQuota, Refused, ToldTogether, Unavailable
 
@@ -83,7 +80,7 @@ def store_answer(outcomes: Sequence[Outcome], service: str, media_type: str, *, 
         headers["Retry-After"] = str(RETRY_SECONDS)
     if warnings := list(_warnings(outcomes)):
         headers["Warning"] = ", ".join(f"299 {service}: {text}" for text in warnings)
-    body, content_type = _rendered(_module(outcomes, service, study), media_type, in_parts=in_parts)
+    body, content_type = model_document(_module(outcomes, service, study), media_type, in_parts=in_parts)
     return Response(body, status, headers, content_type)
 
 
@@ -131,12 +128,3 @@ def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for reason, said in list(distinct)[:_WARNINGS_MAX]:
         text = "".join(c for c in ascii(said)[1:-1] if c not in '",\\')
         yield f"{reason:04X} {text}"
-
-
-def _rendered(module: dict[str, Any], media_type: str, *, in_parts: bool) -> tuple[bytes, str]:
-    if media_type != XML:
-        return orjson.dumps(module), media_type
-    if not in_parts:
-        return native_xml(module), XML
-    writer = MultipartWriter()
-    return writer.begin({"Content-Type": XML}) + native_xml(module) + writer.end, writer.content_type(XML)

@@ -13,7 +13,7 @@ def _plain(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
-@schemathesis.serializer("application/dicom")
+@schemathesis.serializer("application/dicom", "application/dicom+xml")
 def dicom(_context: Any, value: Any) -> bytes:
     """The bytes as they are."""
     return _plain(value)

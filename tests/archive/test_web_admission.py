@@ -67,7 +67,7 @@ def operations(archive: Archive) -> list[tuple[str, str]]:
 
 
 def _right(method: str, path: str) -> str:
-    if method == "POST":
+    if method == "POST" or "/commitment-requests/" in path:
         return _UPLOADER
     return _FINDER if re.search(r"/(studies|series|instances)$", path) else _DOWNLOADER
 

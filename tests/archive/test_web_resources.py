@@ -10,15 +10,21 @@ import pytest
 
 from tests.archive.conftest import Archive
 from tests.archive.shown_objects import ROOT, get
+from tests.archive.stow import post
+from tests.dicomweb.test_commitment_modules import sequence, sop
 
 _NAMES = {"study_uid": f"{ROOT}.1", "series_uid": f"{ROOT}.1.2", "instance_uid": f"{ROOT}.1.2.1", "frames": "2"}
 _BULK_DATA = {"path": "7FE00010"}
+_COMMITMENT = {"transaction_uid": f"{ROOT}.88"}
 _WADO = f"/wado?requestType=WADO&studyUID={ROOT}.1&seriesUID={ROOT}.1.2&objectUID={ROOT}.1.2.1"
 _CHANGING = {"date", "connection"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def archive(shown_archive: Archive) -> Archive:
+    path = "/dicom-web/commitment-requests/{transaction_uid}".format(**_COMMITMENT)
+    asked = json.dumps({"00081199": sequence(sop(_NAMES["instance_uid"]))}).encode()
+    assert post(shown_archive.dicomweb_port, asked, path, "application/dicom+json").status == 200
     return shown_archive
 
 
@@ -37,18 +43,19 @@ def _resources(archive: Archive) -> list[str]:
     status, _, body = get(archive, "/dicom-web/openapi.json")
     assert status == 200
     paths = [path.removeprefix("/dicom-web") for path, said in json.loads(body)["paths"].items() if "get" in said]
-    return [_WADO if path == "/wado" else path.format(**_NAMES, **_BULK_DATA) for path in paths]
+    return [_WADO if path == "/wado" else path.format(**_NAMES, **_BULK_DATA, **_COMMITMENT) for path in paths]
 
 
 def test_WEB_1_every_resource_of_the_standard_is_there(archive: Archive) -> None:
-    """PS3.18 Tables 10.4.1-1 to 10.4.1-6, 10.6.1-1 and 9.1-1."""
+    """PS3.18 Tables 10.4.1-1 to 10.4.1-6, 10.6.1-1 and 9.1-1; 13.5.1."""
     study, series = f"/studies/{ROOT}.1", f"/studies/{ROOT}.1/series/{ROOT}.1.2"
     instance = f"{series}/instances/{ROOT}.1.2.1"
     below = ("", "/metadata", "/rendered", "/thumbnail", "/bulkdata", "/pixeldata")
     expected = {f"{one}{what}" for one in (study, series, instance) for what in below}
     expected |= {f"{instance}/frames/2{what}" for what in ("", "/rendered", "/thumbnail")}
     expected |= {"/studies", "/series", "/instances", f"{study}/series", f"{study}/instances", f"{series}/instances"}
-    assert set(_resources(archive)) == expected | {_WADO, f"{instance}/bulkdata/7FE00010"}
+    expected |= {_WADO, f"{instance}/bulkdata/7FE00010", f"/commitment-requests/{ROOT}.88"}
+    assert set(_resources(archive)) == expected
 
 
 def test_WEB_1_HEAD_is_GET_without_its_body(archive: Archive) -> None:
