@@ -1,0 +1,126 @@
+"""When a storage commitment is answered, and whose it is told, on a real log and a disk that waits (C5.9)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from adapters.log.log import EventLog
+from annals.compose import FACTS
+from api import problems
+from api.bounds import Bounds
+from api.dicomweb import commitments
+from api.dicomweb.router import mount
+from api.origin import Origin
+from domain import instance
+from domain.commitment import CommitmentRequested
+from domain.errors import Unavailable
+from domain.event import Actor
+from domain.instance import Content, InstanceStored
+from domain.limits import Limits
+from processes.commit_storage import Commitments
+from tests.archive.conftest import until
+from tests.dicom.encoding import CT_CLASS
+from tests.dicomweb.test_commitment_modules import sequence, sop
+
+BY = Actor("device", "WS", "192.0.2.7")
+LIMITS = Limits(commitment_answer_seconds=0.1, commitment_decisions_max=1)
+ONE = {"00081199": sequence(sop("1.1"))}
+
+
+@dataclass
+class Disk:
+    """Whole files, which are read when ``is_free``; each read may meet ``trouble``."""
+
+    is_free: threading.Event = field(default_factory=threading.Event)
+    trouble: Exception | None = None
+    read: int = 0
+
+    def fault_of(self, _content: Content) -> str:
+        assert self.is_free.wait(60)
+        self.read += 1
+        if self.trouble:
+            raise self.trouble
+        return ""
+
+
+@dataclass
+class Site:
+    room: Commitments
+    disk: Disk
+
+    def __post_init__(self) -> None:
+        app = FastAPI()
+        mount(app, commitments.create_router(self.room, LIMITS, lambda _request, _right: BY), "")
+        problems.install(app)
+        self._app = Bounds(app, Origin(), LIMITS)
+
+    def post(self, uid: str) -> httpx.Response:
+        return self._said("POST", uid, {"Content-Type": "application/dicom+json"}, json.dumps(ONE).encode())
+
+    def get(self, uid: str) -> httpx.Response:
+        return self._said("GET", uid, {}, b"")
+
+    def _said(self, method: str, uid: str, headers: dict[str, str], body: bytes) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, client=("192.0.2.7", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                return await client.request(method, f"/commitment-requests/{uid}", headers=headers, content=body)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def site(dsn: str) -> Iterator[Site]:
+    log = EventLog(dsn, FACTS, LIMITS)
+    log.open()
+    stored = InstanceStored("1.1", CT_CLASS, "1.8", "1.9", Content("d", 1, 0, "1.2", "default", "p"), "", "")
+    log.change(instance.KIND, "1.1", lambda _: [stored], fold=instance.fold, by=BY)
+    disk = Disk()
+    # FastAPI remembers every endpoint for ever, and what that refers to.
+    yield Site(Commitments(weakref.proxy(log), disk, lambda: datetime.now(UTC), LIMITS), disk)
+    disk.is_free.set()
+    log.close()
+
+
+def test_C5_9_who_asks_waits_no_longer_than_is_useful_and_finds_the_result_later(site: Site) -> None:
+    """13.4.3.1, 202: "The origin server has not finished processing [...] yet; there is no payload"."""
+    first, second = site.post("2.1"), site.post("2.2")
+    for answer in (first, second, site.get("2.1"), site.get("2.2")):
+        assert (answer.status_code, answer.content, answer.headers["Retry-After"]) == (202, b"", "1")
+    site.disk.is_free.set()
+    until(lambda: site.get("2.1").status_code == 200, 20, "what was begun is decided")
+    assert site.get("2.1").json() == ONE
+    # The second had not begun when nobody waited for it any more: the worker decides it.
+    assert site.get("2.2").status_code == 202
+    site.room.decide("2.2")
+    assert site.get("2.2").json() == ONE
+    assert site.disk.read == 2
+
+
+def test_C5_9_what_was_taken_on_is_not_refused_where_it_cannot_be_decided_now(site: Site) -> None:
+    site.disk.is_free.set()
+    site.disk.trouble = Unavailable("the database does not answer")
+    assert site.post("2.3").status_code == 202
+    assert site.post("2.3").status_code == 409
+    site.disk.trouble = None
+    site.room.decide("2.3")
+    assert site.get("2.3").json() == ONE
+
+
+def test_C5_9_what_a_device_asked_for_by_DIMSE_is_told_to_it_alone(site: Site) -> None:
+    site.disk.is_free.set()
+    site.room.request(CommitmentRequested("2.4", "CT1", "ANNALS", {"1.1": CT_CLASS}), BY)
+    site.room.decide("2.4")
+    assert site.get("2.4").status_code == site.get("2.5").status_code == 404
+    assert site.get("2.4").json()["detail"] == site.get("2.5").json()["detail"]
+    assert site.post("2.4").status_code == 409
