@@ -34,7 +34,7 @@ def read_native_xml(document: bytes, limits: Limits) -> dict[str, Any]:
         parser.Parse(document, True)
     except (_Fault, expat.ExpatError, ValueError) as error:
         said = str(error) if isinstance(error, _Fault) else "is not well formed"
-        raise Refused(Because.CANNOT_UNDERSTAND, f"the metadata in XML {said}") from None
+        raise Refused(Because.CANNOT_UNDERSTAND, f"the data set in XML {said}") from None
     return reading.data_set
 
 
