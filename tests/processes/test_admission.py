@@ -253,7 +253,7 @@ def test_B30_D23_DEV_5_each_operation_takes_its_rights_and_no_others(
 
 def test_D23_an_operation_without_declared_rights_is_not_served() -> None:
     with pytest.raises(KeyError):
-        rights_needed(0x0130, "1.2.840.10008.1.20.1")
+        rights_needed(0x0140, "1.2.840.10008.3.1.2.3.3")
 
 
 def test_B32_only_a_registered_device_that_may_receive_is_a_destination() -> None:
