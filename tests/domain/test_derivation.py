@@ -37,6 +37,14 @@ def test_C8_1_a_description_has_its_earlier_text_whole_or_is_left_alone(earlier:
         assert len(said) <= DESCRIPTION_MAX
 
 
+def test_C8_1_a_description_may_be_just_as_long_as_the_standard_lets_it() -> None:
+    room = DESCRIPTION_MAX - len("; Lossy compression (ISO_15444_1), ratio 2.00:1")
+    whole = description("x" * room, "ISO_15444_1", 2.0)
+    assert whole is not None
+    assert len(whole) == DESCRIPTION_MAX
+    assert description("x" * (room + 1), "ISO_15444_1", 2.0) is None
+
+
 def test_C8_1_only_the_first_value_of_the_image_type_says_that_it_is_derived() -> None:
     assert derived_type("ORIGINAL\\PRIMARY\\AXIAL") == "DERIVED\\PRIMARY\\AXIAL"
     assert derived_type("MIXED\\SECONDARY\\\\NONE ") == "DERIVED\\SECONDARY\\\\NONE"
