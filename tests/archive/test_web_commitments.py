@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -21,7 +20,6 @@ from api.dicomweb.native_xml_reader import read_native_xml
 from domain.limits import Limits
 from tests.archive import stow
 from tests.archive.conftest import Archive, running_archive, until
-from tests.archive.test_stow_faults import frozen
 from tests.dicom.encoding import CT_CLASS, minimal
 from tests.dicomweb.test_commitment_modules import sequence, sop, study, ui
 
@@ -41,7 +39,6 @@ def archive() -> Iterator[Archive]:
         "ANNALS_LIMITS__COMMITMENT_REFERENCES_MAX": str(MOST),
         "ANNALS_LIMITS__COMMITMENT_BODY_MAX": "20000",
         "ANNALS_LIMITS__STORAGE_CHECK_SECONDS": "0.2",
-        "ANNALS_LIMITS__DATABASE_TIMEOUT_SECONDS": "2",
     }
     with running_archive(settings) as running:
         yield running
@@ -309,13 +306,3 @@ def test_C5_9_a_large_request_is_taken_on_and_its_result_is_fetched_later(archiv
     assert ask(archive, sops(*uids), transaction).status == 409
     until(lambda: look(archive, transaction).status != 202, 60, "it is decided")
     assert look(archive, transaction).module == sops(*uids)
-
-
-def test_C5_9_without_the_database_it_is_503_and_then_it_goes_on(archive: Archive) -> None:
-    (uid,), transaction = stored(archive), str(generate_uid())
-    with frozen(archive), ThreadPoolExecutor() as pool:
-        asked, looked = pool.submit(ask, archive, sops(uid)), pool.submit(look, archive, transaction)
-        for answer in (asked.result(), looked.result()):
-            assert (answer.status, int(answer.headers["Retry-After"])) == (503, 1)
-            assert answer.problem
-    until(lambda: ask(archive, sops(uid)).status == 200, 60, "it goes on")

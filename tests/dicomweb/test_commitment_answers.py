@@ -7,14 +7,19 @@ import json
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier, Literal
 
 from adapters.log.log import EventLog
+from adapters.postgres.embedded import EmbeddedPostgres
 from annals.compose import FACTS
 from api import problems
 from api.bounds import Bounds
@@ -33,7 +38,7 @@ from tests.dicom.encoding import CT_CLASS
 from tests.dicomweb.test_commitment_modules import sequence, sop
 
 BY = Actor("device", "WS", "192.0.2.7")
-LIMITS = Limits(commitment_answer_seconds=0.1, commitment_decisions_max=1)
+LIMITS = Limits(commitment_answer_seconds=0.5, commitment_decisions_max=1, database_timeout_seconds=0.5)
 ONE = {"00081199": sequence(sop("1.1"))}
 
 
@@ -115,6 +120,34 @@ def test_C5_9_what_was_taken_on_is_not_refused_where_it_cannot_be_decided_now(si
     site.disk.trouble = None
     site.room.decide("2.3")
     assert site.get("2.3").json() == ONE
+
+
+@contextmanager
+def away(server: EmbeddedPostgres, dsn: str) -> Iterator[None]:
+    """Nobody can use the database."""
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        name = conninfo_to_dict(dsn)["dbname"]
+        for allow in (False, True):
+            connection.execute(
+                SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(Identifier(str(name)), Literal(allow))
+            )
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            if not allow:
+                yield
+
+
+def test_C5_9_without_the_database_it_is_503_and_then_it_goes_on(
+    site: Site, postgres_server: EmbeddedPostgres, dsn: str
+) -> None:
+    """Table 13.4.3-1, 503: "The origin server cannot handle the storage commitment request"."""
+    site.disk.is_free.set()
+    with away(postgres_server, dsn):
+        for answer in (site.post("2.6"), site.get("2.6")):
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.headers["Content-Type"] == problems.MEDIA_TYPE
+    until(lambda: site.post("2.7").status_code in (200, 409), 20, "it goes on")
+    site.room.decide("2.7")
+    assert site.get("2.7").json() == ONE
 
 
 def test_C5_9_what_a_device_asked_for_by_DIMSE_is_told_to_it_alone(site: Site) -> None:
