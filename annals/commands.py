@@ -10,14 +10,14 @@ import typer
 from adapters.log.wakeups import Wakeups
 from annals import compose, history
 from annals.settings import Settings
-from domain import admission, association, certificate, device, instance, licence, storage
+from domain import admission, association, certificate, commitment, device, instance, licence, storage
 from domain.attributes import Level
 from domain.errors import InvalidInput
 from domain.event import Recorded
 from projections.catalogue.select import select
 from projections.engine import Reader
 
-_STREAMS = (instance, device, admission, association, storage, certificate, licence)
+_STREAMS = (instance, device, admission, association, storage, certificate, licence, commitment)
 _PAGE = 500
 _SHOWN_MAX = 65_536
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 from domain.event import Event, Recorded
 
 _LEFT_OUT = {"attributes", "document", "particulars", "particulars_digest", "warnings"}
+_ENTRIES_SHOWN = 8
 
 
 def line(recorded: Recorded) -> str:
@@ -38,6 +39,8 @@ def details(event: Event) -> str:
             continue
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = _short(dataclasses.asdict(value))
+        elif isinstance(value, (Mapping, tuple)) and len(value) > _ENTRIES_SHOWN:
+            value = f"{len(value)} entries"
         said.append(f"{field.name}={value}")
     return " ".join(said)
 

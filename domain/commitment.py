@@ -19,6 +19,7 @@ KIND = "commitment"
 class FailureReason(IntEnum):
     """Why an instance is not committed: Failure Reason (0008,1197), PS3.3 C.14.1.1."""
 
+    PROCESSING_FAILURE = 0x0110
     NO_SUCH_OBJECT_INSTANCE = 0x0112
     CLASS_INSTANCE_CONFLICT = 0x0119
     RESOURCE_LIMITATION = 0x0213
@@ -132,9 +133,9 @@ def give_up(known: Commitment, why: str) -> list[Event]:
     return [] if known.is_ended else [CommitmentGivenUp(known.requested.transaction_uid, why)]
 
 
-def is_overdue(asked_at: datetime, now: datetime, limits: Limits) -> bool:
-    """Whether somebody could not be told for so long that it is given up."""
-    return now - asked_at > timedelta(days=limits.commitment_report_days)
+def is_overdue(tried_at: datetime, now: datetime, limits: Limits) -> bool:
+    """Whether somebody could not be told for so long, from the first try, that it is given up."""
+    return now - tried_at > timedelta(days=limits.commitment_report_days)
 
 
 def checked(transaction_uid: str, references: Iterable[tuple[str, str]], limits: Limits) -> Mapping[str, str]:

@@ -6,16 +6,17 @@ A transaction is one stream; whatever process decides or tells it folds that str
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from domain import commitment, instance
-from domain.commitment import KIND, Commitment, CommitmentRequested, FailureReason
-from domain.errors import AnnalsError, NotThere, Refused
-from domain.event import Actor
-from domain.instance import Content
+from domain.commitment import KIND, Commitment, CommitmentDecided, CommitmentRequested, FailureReason
+from domain.errors import AnnalsError, NotThere, Refused, Unavailable
+from domain.event import Actor, Recorded
+from domain.instance import Content, DuplicateIgnored
 from domain.limits import Limits
 from processes.ports import Log
 
@@ -31,18 +32,38 @@ class Kept(Protocol):
         ...
 
 
-Tell = Callable[[Commitment], None]
-"""Tells who had asked. Raises AnnalsError where it could not, or where it was not understood."""
+class Tell(Protocol):
+    """Tells who had asked."""
+
+    def reach(self, asked: CommitmentRequested) -> None:
+        """See whether somebody is there to be told. Raises AnnalsError."""
+        ...
+
+    def __call__(self, known: Commitment) -> None:
+        """Tell. Raises Refused where it was not understood, another AnnalsError where nobody could be reached."""
+        ...
+
+
+class Told(Enum):
+    """What came of telling: nothing more to do, an answer that is no success, or nobody there."""
+
+    DONE = "done"
+    NOT_UNDERSTOOD = "not understood"
+    NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True, slots=True)
 class Commitments:
-    """The one room in which commitments are asked for, decided and told."""
+    """The one room in which commitments are asked for, decided and told.
+
+    ``is_stopping`` tells that no further file is to be read: the transaction then waits, as it does after a crash.
+    """
 
     log: Log
     files: Kept
     clock: Callable[[], datetime]
     limits: Limits
+    is_stopping: Callable[[], bool] = lambda: False
 
     def request(self, asked: CommitmentRequested, by: Actor, cause: str = "") -> None:
         """Take a request on; after this it is never forgotten. Raises Refused (0131) for a UID in use."""
@@ -66,41 +87,57 @@ class Commitments:
         self.log.change(KIND, transaction_uid, commitment.decide, failed, fold=commitment.fold, by=_BY)
         return self.known(transaction_uid)
 
-    def tell(self, transaction_uid: str, tell: Tell) -> bool:
-        """Decide and tell; whether nothing more is to be done. Raises Unavailable where it cannot be decided now."""
+    def tell(self, transaction_uid: str, tell: Tell) -> Told:
+        """Decide and tell. Raises Unavailable where it cannot be decided now."""
+        known = self.known(transaction_uid)
+        try:
+            if known.failed is not None and not known.is_ended:
+                # It could not be told before: thousands of files are not read again for somebody who is still away.
+                tell.reach(known.requested)
+        except AnnalsError as error:
+            return self._not_told(known, error)
         known = self.decide(transaction_uid)
         if known.is_ended:
-            return True
+            return Told.DONE
         try:
             tell(known)
         except AnnalsError as error:
             return self._not_told(known, error)
         self.log.change(KIND, transaction_uid, commitment.report, fold=commitment.fold, by=_BY)
-        return True
+        return Told.DONE
 
-    def _not_told(self, known: Commitment, error: AnnalsError) -> bool:
+    def _not_told(self, known: Commitment, error: AnnalsError) -> Told:
         uid, asker = known.requested.transaction_uid, known.requested.ae_title
-        asked_at = self.log.stream(KIND, uid)[0].envelope.at
-        if not commitment.is_overdue(asked_at, self.clock(), self.limits):
+        facts = self.log.stream(KIND, uid)
+        tried_at = next((one.envelope.at for one in facts if isinstance(one.event, CommitmentDecided)), self.clock())
+        if not commitment.is_overdue(tried_at, self.clock(), self.limits):
             _LOG.warning("%a was not told of storage commitment %s: %s", asker, uid, error)
-            return False
+            return Told.NOT_UNDERSTOOD if isinstance(error, Refused) else Told.NOT_REACHED
         _LOG.error("%a is not told any more of storage commitment %s: %s", asker, uid, error)
         self.log.change(KIND, uid, commitment.give_up, str(error), fold=commitment.fold, by=_BY)
-        return True
+        return Told.DONE
 
     def _failed(self, asked: CommitmentRequested) -> dict[str, int]:
         places = commitment.places_of(asked)
-        reasons = {uid: self._reason(uid, kind, places.get(uid)) for uid, kind in asked.references.items()}
-        return {uid: reason for uid, reason in reasons.items() if reason}
+        failed: dict[str, int] = {}
+        for uid, kind in asked.references.items():
+            if self.is_stopping():
+                raise Unavailable("the archive is being stopped")
+            if reason := self._reason(uid, kind, places.get(uid), asked.ae_title):
+                failed[uid] = reason
+        if away := sum(reason == FailureReason.RESOURCE_LIMITATION for reason in failed.values()):
+            _LOG.warning("%d instances of %s are not committed: their storage is away", away, asked.transaction_uid)
+        return failed
 
-    def _reason(self, sop_instance_uid: str, sop_class_uid: str, place: tuple[str, str] | None) -> int:
+    def _reason(self, sop_instance_uid: str, sop_class_uid: str, place: tuple[str, str] | None, asker: str) -> int:
         """Why an instance is not committed, 0 where it is: its log and its file are asked, no read model (D8).
 
         One that was asked for below another study or series than its own (``place``) is not there.
         """
         read: Content | None = None
         while True:
-            known = instance.fold(one.event for one in self.log.stream(instance.KIND, sop_instance_uid))
+            facts = self.log.stream(instance.KIND, sop_instance_uid)
+            known = instance.fold(one.event for one in facts)
             if known is None:
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
             if place not in (None, (known.stored.study_instance_uid, known.stored.series_instance_uid)):
@@ -108,12 +145,13 @@ class Commitments:
             if known.stored.sop_class_uid != sop_class_uid:
                 return FailureReason.CLASS_INSTANCE_CONFLICT
             content = known.stored.content
+            if _sent_another(facts, content.digest, asker):
+                return FailureReason.PROCESSING_FAILURE
             if content == read:
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
             try:
                 fault = self.files.fault_of(content)
-            except Refused as error:
-                _LOG.warning("instance %s is not committed now: %s", sop_instance_uid, error)
+            except Refused:
                 return FailureReason.RESOURCE_LIMITATION
             if not fault:
                 return 0
@@ -129,3 +167,16 @@ class Commitments:
                 fold=instance.fold,
                 by=_BY,
             )
+
+
+def _sent_another(facts: Iterable[Recorded], digest: str, asker: str) -> bool:
+    """Whether the asker sent other bytes under this UID, which were answered success and are not kept (NET-6).
+
+    Over the web nobody has a title: then whoever sent them.
+    """
+    return any(
+        isinstance(one.event, DuplicateIgnored)
+        and one.event.digest != digest
+        and (not asker or one.envelope.by.name == asker)
+        for one in facts
+    )

@@ -25,7 +25,12 @@ _ADD = "INSERT INTO commitment (transaction_uid, ae_title, requested_at, instanc
 _DECIDE = "UPDATE commitment SET failed = %s, is_ended = ae_title = '' WHERE transaction_uid = %s"
 _END = "UPDATE commitment SET is_ended = true WHERE transaction_uid = %s"
 _OPEN = """
-SELECT transaction_uid, ae_title FROM commitment WHERE NOT is_ended ORDER BY requested_at, transaction_uid LIMIT %s
+SELECT ae_title, transaction_uid FROM (
+    SELECT ae_title, transaction_uid, requested_at,
+        row_number() OVER (PARTITION BY ae_title ORDER BY requested_at, transaction_uid) AS place
+    FROM commitment WHERE NOT is_ended
+) AS waiting
+WHERE place <= %s ORDER BY requested_at, transaction_uid
 """
 
 
@@ -62,6 +67,9 @@ COMMITMENTS = Projection(
 )
 
 
-def still_open(connection: Any, limit: int) -> list[tuple[str, str]]:
-    """The transactions that wait for a decision or a report, the oldest first, and whom to tell."""
-    return [(uid, ae_title) for uid, ae_title in connection.execute(_OPEN, (limit,))]
+def still_open(connection: Any, limit: int) -> dict[str, list[str]]:
+    """The transactions that wait for a decision or a report by whom to tell, the oldest first, so many of each."""
+    waiting: dict[str, list[str]] = {}
+    for ae_title, uid in connection.execute(_OPEN, (limit,)):
+        waiting.setdefault(ae_title, []).append(uid)
+    return waiting

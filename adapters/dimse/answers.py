@@ -9,6 +9,7 @@ from domain.errors import Because, InvalidInput, Refused, Unavailable
 _LOG = logging.getLogger("annals.dimse")
 _COMMENT_MAX = 64
 
+_NORMALIZED = {0xA700: 0x0213, 0xA900: 0x0110, 0xC000: 0x0110}
 SUCCESS = 0x0000
 PENDING = 0xFF00
 PENDING_WITH_UNSUPPORTED_KEYS = 0xFF01
@@ -27,6 +28,11 @@ def status_of(error: Exception) -> tuple[int, str]:
             return Because.IDENTIFIER_DOES_NOT_MATCH.value, comment(str(error))
     _LOG.error("a request failed in an unforeseen way", exc_info=error)
     return Because.CANNOT_UNDERSTAND.value, "Internal error, see the server's log"
+
+
+def normalized(status: int) -> int:
+    """The same status as the services of normalized objects have it (PS3.7 10.1.4.1.10, C.4, C.5)."""
+    return _NORMALIZED.get(status, status)
 
 
 def comment(text: str) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.dimse import requestor
+from adapters.dimse.association import Association, Context
 from adapters.dimse.command import N_EVENT_REPORT_RQ, Command
 from adapters.dimse.commitment_request import PUSH_MODEL_INSTANCE
 from adapters.dimse.encoding import RecordEncoder
-from adapters.dimse.errors import ConnectionFailed
+from adapters.dimse.errors import AssociationEnded, ConnectionFailed
 from adapters.dimse.presentation import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, STORAGE_COMMITMENT_PUSH
-from domain.commitment import Commitment
+from domain.commitment import Commitment, CommitmentRequested
 from domain.device import DeviceAdded
 from domain.errors import Because, Refused
 from domain.limits import Limits
@@ -32,10 +33,34 @@ class Reporter:
     device: Callable[[str], DeviceAdded | None]
     tls: Callable[[DeviceAdded], ssl.SSLContext | None]
     limits: Limits
+    is_stopping: Callable[[], bool] = lambda: False
+
+    def reach(self, asked: CommitmentRequested) -> None:
+        """See whether the device takes reports. Raises :class:`domain.errors.AnnalsError`."""
+        association, _ = self._associated(asked)
+        association.release()
 
     def __call__(self, known: Commitment) -> None:
-        """Raises AnnalsError where the device cannot be reached or has not said that it understood (C5.7)."""
-        asked = known.requested
+        """Tell it (C5.7). Raises Refused where its answer is no success, DimseError where it cannot be reached."""
+        association, context = self._associated(known.requested)
+        request = Command(
+            N_EVENT_REPORT_RQ,
+            message_id=_MESSAGE_ID,
+            affected_sop_class_uid=STORAGE_COMMITMENT_PUSH,
+            affected_sop_instance_uid=PUSH_MODEL_INSTANCE,
+            event_type_id=_FAILURES_EXIST if known.failed else _SUCCESSFUL,
+        )
+        try:
+            association.send(context.id, request, RecordEncoder().encode_bare(told(known), context.transfer_syntax))
+            status = association.response_to(_MESSAGE_ID, self._go_on).status
+        except BaseException:
+            association.abort()
+            raise
+        association.release()
+        if status != 0:
+            raise Refused(Because.INVALID_ARGUMENT, f"it answered the report with status {status or 0:04X}")
+
+    def _associated(self, asked: CommitmentRequested) -> tuple[Association, Context]:
         device = self.device(asked.ae_title)
         if device is None:
             raise ConnectionFailed("it is not a registered device any more")
@@ -45,26 +70,20 @@ class Reporter:
             calling_ae_title=asked.called_ae_title,
             called_ae_title=device.ae_title,
             contexts=[(STORAGE_COMMITMENT_PUSH, (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN))],
-            limits=self.limits,
+            # An answer takes no longer than another message may.
+            limits=replace(self.limits, association_idle_timeout_seconds=self.limits.dimse_timeout_seconds),
             tls=self.tls(device),
+            on_progress=self._go_on,
             as_scp=(STORAGE_COMMITMENT_PUSH,),
         )
-        context = next(iter(association.contexts.values()), None)
-        if context is None:
-            association.release()
-            raise Refused(Because.SOP_CLASS_NOT_SUPPORTED, "it does not take reports of storage commitment")
-        request = Command(
-            N_EVENT_REPORT_RQ,
-            message_id=_MESSAGE_ID,
-            affected_sop_class_uid=STORAGE_COMMITMENT_PUSH,
-            affected_sop_instance_uid=PUSH_MODEL_INSTANCE,
-            event_type_id=_FAILURES_EXIST if known.failed else _SUCCESSFUL,
-        )
-        association.send(context.id, request, RecordEncoder().encode_bare(told(known), context.transfer_syntax))
-        status = association.response_to(_MESSAGE_ID).status
+        for context in association.contexts.values():
+            return association, context
         association.release()
-        if status != 0:
-            raise Refused(Because.INVALID_ARGUMENT, f"it answered the report with status {status or 0:04X}")
+        raise AssociationEnded("it does not take reports of storage commitment")
+
+    def _go_on(self) -> None:
+        if self.is_stopping():
+            raise AssociationEnded("the archive is being stopped")
 
 
 def told(known: Commitment) -> dict[str, Any]:

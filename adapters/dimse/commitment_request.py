@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from adapters.dimse.answers import SUCCESS, status_of
+from adapters.dimse.answers import SUCCESS, normalized, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded
 from adapters.dimse.identifier import IdentifierReader
 from domain import commitment
 from domain.commitment import CommitmentRequested
-from domain.device import DeviceAdded
 from domain.errors import Because, Refused
 from domain.event import Actor
 from domain.limits import Limits
@@ -26,20 +25,17 @@ PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
 """The well-known SOP Instance UID of the service (PS3.4 J.3.5)."""
 
 _REQUEST_STORAGE_COMMITMENT = 1
-_PROCESSING_FAILURE, _RESOURCE_LIMITATION = 0x0110, 0x0213
-_STATUSES = {
-    Because.OUT_OF_RESOURCES.value: _RESOURCE_LIMITATION,
-    Because.CANNOT_UNDERSTAND.value: Because.INVALID_ARGUMENT.value,
-}
-"""Where N-ACTION has other statuses than C-STORE for the same (PS3.7 10.1.4.1.10)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitmentService:
-    """Answers N-ACTION. ``device`` resolves who is told: only registered devices can be (C5.3)."""
+    """Answers N-ACTION. ``is_registered`` tells whether an AE title and address are a registered device's (C5.3).
+
+    Only such a one can be told, and nobody else may have it told.
+    """
 
     commitments: Commitments
-    device: Callable[[str], DeviceAdded | None]
+    is_registered: Callable[[str, str], bool]
     identifiers: IdentifierReader
     limits: Limits
 
@@ -52,7 +48,7 @@ class CommitmentService:
             raise
         except Exception as error:  # noqa: BLE001 - the door's one place where errors become statuses
             status, said = status_of(error)
-            status = _STATUSES.get(status, status)
+            status = normalized(status)
             _LOG.warning("storage commitment of %a refused with %04X: %s", association.calling_ae_title, status, said)
         response = request.response(status, error_comment=said)
         response.action_type_id = request.action_type_id
@@ -65,10 +61,13 @@ class CommitmentService:
             raise Refused(Because.NO_SUCH_OBJECT_INSTANCE, "Storage Commitment has one well-known instance")
         if request.action_type_id != _REQUEST_STORAGE_COMMITMENT:
             raise Refused(Because.NO_SUCH_ACTION, "the only action is Request Storage Commitment")
-        transaction_uid, references = self.identifiers.read(encoded, syntax, self._read)
+        try:
+            transaction_uid, references = self.identifiers.read(encoded, syntax, self._read)
+        except Refused as refused:
+            raise Refused(Because.INVALID_ARGUMENT, str(refused)) from refused
         calling, called = association.calling_ae_title, association.called_ae_title
-        if self.device(calling) is None:
-            raise Refused(Because.NOT_AUTHORISED, "not a registered device: it could not be told")
+        if not self.is_registered(calling, association.peer_address):
+            raise Refused(Because.NOT_AUTHORISED, "not a registered device at its address: it could not be told")
         by = Actor("device", calling, association.peer_address)
         self.commitments.request(
             CommitmentRequested(transaction_uid, calling, called, references), by, cause=association.id

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from adapters.dimse import command
-from adapters.dimse.answers import SUCCESS, status_of
+from adapters.dimse.answers import SUCCESS, normalized, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded
@@ -73,6 +73,8 @@ class Server:
                 self._permit(association, needed)
         except AnnalsError as error:
             status, said = status_of(error)
+            if request.field == command.N_ACTION_RQ:
+                status = normalized(status)
             _LOG.info("a request of %a was refused with %04X: %s", association.calling_ae_title, status, said)
             # Before its data set is read: a peer that listens need not send it.
             association.send(context_id, request.response(status, error_comment=said))

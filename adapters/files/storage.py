@@ -219,6 +219,8 @@ class Storage:
             digest = digest_of(descriptor, content.header_size, read)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
+            if error.errno in _NOT_THE_FILE:
+                raise self._refusal(error.strerror or str(error)) from error
             return f"the file cannot be read: {error.strerror or error}"
         finally:
             os.close(descriptor)

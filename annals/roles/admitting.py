@@ -18,6 +18,7 @@ from domain.device import Right
 from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor
 from processes.admission import Admission, TurnedAway
+from processes.known_devices import KnownDevices
 from processes.new_studies import Note
 from processes.rejections import Rejections
 
@@ -53,6 +54,16 @@ def note(rejections: Rejections) -> Callable[[Rejection, str, str, str], None]:
         rejections.note(address, rejection.why, answer=str(rejection), calling=calling, called=called)
 
     return tell
+
+
+def is_registered(known: KnownDevices) -> Callable[[str, str], bool]:
+    """Whether an AE title is that of a device that is registered now, and an address is where it is."""
+
+    def ask(ae_title: str, address: str) -> bool:
+        device = known.registered(ae_title)
+        return device is not None and known.is_at(device, address, wait=True)
+
+    return ask
 
 
 def note_sender(rejections: Rejections) -> Note:

@@ -68,7 +68,10 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             C_MOVE_RQ: retrieve.move,
             C_GET_RQ: retrieve.get,
             N_ACTION_RQ: CommitmentService(
-                archive.commitments(files), known.registered, IdentifierReader(archive.limits), archive.limits
+                archive.commitments(files),
+                admitting.is_registered(known),
+                IdentifierReader(archive.limits),
+                archive.limits,
             ),
         }
         server = Server(

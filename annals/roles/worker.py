@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from adapters.codecs.transcoder import Transcoder
 from adapters.files.storages import StoredFiles
@@ -16,10 +17,10 @@ from annals.compose import Archive
 from annals.lifeline import Lifeline
 from annals.roles.committing import Committing
 from annals.roles.known_storages import KnownStorages
+from annals.roles.reporting import Reporting
 from annals.roles.scrubbing import Scrubbing
 from annals.roles.trust import Trust
 from annals.settings import Settings
-from domain.commitment import Commitment
 from domain.device import DeviceAdded
 from domain.errors import AnnalsError
 from processes.derive import Deriver, Maker
@@ -72,13 +73,9 @@ def _committing(archive: Archive, files: StoredFiles, settings: Settings, lifeli
         with archive.devices.current() as connection:
             return devices.one(connection, ae_title)
 
-    def tell(known: Commitment) -> None:
-        # Only here: it brings pynetdicom, and many archives are asked for no commitment.
-        from adapters.dimse.commitment_report import Reporter
-
-        Reporter(device, trust.client_context, archive.limits)(known)
-
-    return Committing(archive, archive.commitments(files), tell, lifeline.ended)
+    reporter = Reporting(device, trust.client_context, archive.limits, lifeline.ended.is_set)
+    room = replace(archive.commitments(files), is_stopping=lifeline.ended.is_set)
+    return Committing(archive.open_commitments, room, reporter, archive.limits, lifeline.ended)
 
 
 def _makers(archive: Archive, files: StoredFiles, codecs: Transcoder) -> list[Maker]:

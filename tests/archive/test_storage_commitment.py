@@ -52,6 +52,7 @@ class Modality:
     title: str = "MODALITY"
     reports: list[Report] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    hold: threading.Event | None = None
     got: threading.Condition = field(default_factory=threading.Condition)
 
     def listen(self) -> Callable[[], None]:
@@ -68,7 +69,10 @@ class Modality:
             roles = (bool(context.as_scu), bool(context.as_scp))
             self.reports.append(Report(event.event_type, event.event_information, calling, roles))
             self.got.notify_all()
-            return (self.answers.pop(0) if self.answers else SUCCESS), None
+            answer = self.answers.pop(0) if self.answers else SUCCESS
+        if self.hold:
+            self.hold.wait(60)
+        return answer, None
 
     def store(self, count: int = 3) -> list[tuple[str, str]]:
         """SOP classes and instances of what was stored."""
@@ -221,6 +225,27 @@ def test_C5_5_B37_a_request_that_cannot_be_served_is_refused_with_its_reason(
     assert not modality.reports
 
 
+def test_C5_3_nobody_asks_in_the_name_of_a_device_from_another_address(site: Archive) -> None:
+    site.annals("device", "add", "ELSEWHERE", "127.0.0.9", "11112")
+    assert Modality(site, title="ELSEWHERE").ask([(str(CTImageStorage), generate_uid())]) == 0x0124
+
+
+def test_NET_6_C5_6_an_instance_whose_later_bytes_were_ignored_is_not_committed_to_who_sent_them(
+    modality: Modality,
+) -> None:
+    stored = modality.store(1)
+    ae = ApplicationEntity(modality.title)
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    association = ae.associate("127.0.0.1", modality.archive.port, ae_title="ANNALS")
+    found = modality.archive.annals("events", "--stream", stored[0][1]).stdout
+    image = dcmread(modality.archive.data / "storage" / found.partition("default:")[2].split()[0])
+    image.PixelData = bytes([image.PixelData[0] ^ 1]) + image.PixelData[1:]
+    assert association.send_c_store(image).Status == SUCCESS
+    association.release()
+    assert modality.ask(stored) == SUCCESS
+    assert modality.told().failed() == {stored[0][1]: FAILURE}
+
+
 def test_B37_of_thousands_of_instances_that_are_not_ours_each_is_named(modality: Modality) -> None:
     asked = [(str(CTImageStorage), f"1.2.3.{number}") for number in range(2_000)]
     assert modality.ask(asked) == SUCCESS
@@ -263,3 +288,18 @@ def test_C5_7_P5_a_modality_that_is_off_is_told_after_a_kill_of_everything(
     finally:
         stop()
     assert len(modality.reports) == 1
+
+
+def test_P15_a_modality_that_does_not_answer_a_report_holds_up_no_stop(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive().with_database().start()
+    modality = Modality(archive, hold=threading.Event())
+    archive.annals("device", "add", modality.title, "127.0.0.1", str(modality.port))
+    stop = modality.listen()
+    try:
+        assert modality.ask(modality.store(1)) == SUCCESS
+        modality.told()
+        assert archive.stop() == 0, archive.log_lines()
+    finally:
+        assert modality.hold
+        modality.hold.set()
+        stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from adapters.files.publishing import Finished
 from adapters.files.storage import Storage, Temp
 from adapters.files.storages import StoredFiles
 from adapters.files.upkeep import Upkeep
+from domain.errors import Because, Refused
 from domain.instance import Content
 from tests.dicom.encoding import INSTANCE, image
 from tests.files.conftest import LIMITS
@@ -64,6 +66,18 @@ def test_only_the_whole_bytes_are_those_of_a_digest(storage: Storage, root: Path
         file.truncate(content.header_size + content.size - 2)
     assert "bytes instead of" in upkeep.fault_of(content)
     assert "cannot be opened" in upkeep.fault_of(replace(content, path=f"ab/c/abc{'0' * 61}.dcm"))
+
+
+def test_P5_a_storage_that_goes_while_a_file_is_read_says_nothing_against_the_file(
+    storage: Storage, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> str:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("adapters.files.storage.digest_of", gone)
+    with pytest.raises(Refused) as refused:
+        storage.fault_of(content)
+    assert refused.value.because is Because.OUT_OF_RESOURCES
 
 
 def test_a_missing_file_is_brought_back_from_the_orphans_if_it_is_whole(

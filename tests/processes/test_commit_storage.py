@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,9 +14,9 @@ from domain import instance
 from domain.commitment import Commitment, CommitmentRequested, FailureReason
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.event import Actor, Event
-from domain.instance import Content, InstanceStored
+from domain.instance import Content, DuplicateIgnored, InstanceStored
 from domain.limits import Limits
-from processes.commit_storage import Commitments
+from processes.commit_storage import Commitments, Told
 
 BY = Actor("device", "CT1", "192.0.2.7")
 LIMITS = Limits()
@@ -66,14 +66,31 @@ class Site:
 
 @pytest.fixture
 def site(dsn: str) -> Iterator[Site]:
-    log = EventLog(dsn, FACTS, LIMITS)
+    sites: list[Site] = []
+    log = EventLog(dsn, FACTS, LIMITS, clock=lambda: sites[0].now)
+    sites.append(Site(log))
     log.open()
-    yield Site(log)
+    yield sites[0]
     log.close()
 
 
-def fails(_known: Commitment) -> None:
-    raise Unavailable("it is off")
+@dataclass
+class Asker:
+    """Who had asked: it may be off, or answer that it did not understand."""
+
+    is_off: bool = False
+    understands: bool = True
+    told: list[Commitment] = field(default_factory=list)
+
+    def reach(self, _asked: CommitmentRequested) -> None:
+        if self.is_off:
+            raise Unavailable("it is off")
+
+    def __call__(self, known: Commitment) -> None:
+        self.reach(known.requested)
+        self.told.append(known)
+        if not self.understands:
+            raise Refused(Because.INVALID_ARGUMENT, "it answered the report with status 0110")
 
 
 def test_D8_what_was_moved_while_it_was_read_is_read_where_it_is_now(site: Site) -> None:
@@ -91,9 +108,9 @@ def test_P5_a_damaged_file_is_noted_and_its_new_copy_is_committed(site: Site) ->
     assert site.room.decide("2.2").failed == {"1.2": FailureReason.NO_SUCH_OBJECT_INSTANCE}
     assert site.facts(instance.KIND, "1.2")[-1].NAME == "InstanceUnreadable"
     site.disk.faults.clear()
-    told: list[Commitment] = []
-    assert site.room.tell("2.2", told.append)
-    assert told[0].committed == ["1.2"]
+    asker = Asker()
+    assert site.room.tell("2.2", asker) is Told.DONE
+    assert asker.told[0].committed == ["1.2"]
 
 
 def test_P5_nothing_is_decided_while_the_log_is_away_and_a_storage_that_is_away_promises_nothing(site: Site) -> None:
@@ -104,21 +121,61 @@ def test_P5_nothing_is_decided_while_the_log_is_away_and_a_storage_that_is_away_
     site.disk.away = False
     site.disk.on_read = lambda: (_ for _ in ()).throw(Unavailable("the database does not answer"))
     with pytest.raises(Unavailable):
-        site.room.tell("2.3", fails)
+        site.room.tell("2.3", Asker())
     assert site.room.known("2.3").failed == {"1.3": FailureReason.RESOURCE_LIMITATION}
 
 
-def test_C5_7_a_device_that_stays_off_is_told_until_it_is_overdue(site: Site) -> None:
+def test_C5_7_a_device_that_stays_off_is_told_until_it_is_overdue_since_the_first_try(site: Site) -> None:
     site.keep("1.4")
     site.ask("2.4", "1.4")
-    assert not site.room.tell("2.4", fails)
+    # No worker ran for a week: that is not the device's fault.
+    site.now += timedelta(days=LIMITS.commitment_report_days + 1)
+    assert site.room.tell("2.4", Asker(is_off=True)) is Told.NOT_REACHED
     assert not site.room.known("2.4").is_ended
     site.now += timedelta(days=LIMITS.commitment_report_days + 1)
-    assert site.room.tell("2.4", fails)
+    assert site.room.tell("2.4", Asker(is_off=True)) is Told.DONE
     assert site.facts("commitment", "2.4")[-1].NAME == "CommitmentGivenUp"
-    told: list[Commitment] = []
-    assert site.room.tell("2.4", told.append)
-    assert not told
+    asker = Asker()
+    assert site.room.tell("2.4", asker) is Told.DONE
+    assert not asker.told
+
+
+def test_C5_7_for_a_device_that_is_still_off_no_file_is_read_again(site: Site) -> None:
+    site.keep("1.5")
+    site.ask("2.6", "1.5")
+    reads: list[None] = []
+    site.disk.on_read = lambda: reads.append(None)
+    for _ in range(3):
+        assert site.room.tell("2.6", Asker(is_off=True)) is Told.NOT_REACHED
+    assert len(reads) == 1
+    assert site.room.tell("2.6", Asker(understands=False)) is Told.NOT_UNDERSTOOD
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    ("sender", "asker", "reason"), [("CT1", "CT1", 0x0110), ("MR1", "CT1", 0), ("MR1", "", 0x0110)]
+)
+def test_C5_6_NET_6_who_sent_other_bytes_that_were_ignored_is_not_promised_that_they_are_kept(
+    site: Site, sender: str, asker: str, reason: int
+) -> None:
+    uid, transaction = f"1.6.{sender}{asker}".replace("CT1", "1").replace("MR1", "2"), f"2.7.{len(sender + asker)}"
+    transaction += ".1" if sender == "CT1" else ".2"
+    site.keep(uid)
+    ignored = DuplicateIgnored(uid, "other")
+    site.log.change(
+        instance.KIND, uid, lambda _: [ignored], fold=instance.fold, by=Actor("device", sender, "192.0.2.7")
+    )
+    site.ask(transaction, uid, ae_title=asker)
+    assert site.room.decide(transaction).failed == ({uid: reason} if reason else {})
+
+
+def test_P15_no_further_file_is_read_when_the_archive_stops(site: Site) -> None:
+    site.keep("1.7")
+    site.ask("2.8", "1.7")
+    stopping = replace(site.room, is_stopping=lambda: True)
+    with pytest.raises(Unavailable):
+        stopping.tell("2.8", Asker())
+    assert site.room.known("2.8").failed is None
 
 
 def test_C5_4_of_two_that_ask_at_once_with_one_uid_one_is_refused(site: Site) -> None:

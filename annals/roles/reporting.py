@@ -1,0 +1,33 @@
+"""Telling devices of their storage commitments, with what it takes brought in at the first of them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from domain.commitment import Commitment, CommitmentRequested
+from domain.device import DeviceAdded
+from domain.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """As :class:`adapters.dimse.commitment_report.Reporter`, which brings pynetdicom: many archives are never asked."""
+
+    device: Callable[[str], DeviceAdded | None]
+    tls: Callable[[DeviceAdded], ssl.SSLContext | None]
+    limits: Limits
+    is_stopping: Callable[[], bool]
+
+    def reach(self, asked: CommitmentRequested) -> None:
+        """See whether the device takes reports."""
+        from adapters.dimse.commitment_report import Reporter
+
+        Reporter(self.device, self.tls, self.limits, self.is_stopping).reach(asked)
+
+    def __call__(self, known: Commitment) -> None:
+        """Tell the device."""
+        from adapters.dimse.commitment_report import Reporter
+
+        Reporter(self.device, self.tls, self.limits, self.is_stopping)(known)
