@@ -208,7 +208,7 @@ class Association:
         pdus = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
         return FileMessage(self._file_pdus, context_id, pdus, fd, offset, length)
 
-    def send_file(self, message: FileMessage, on_progress: Callable[[], None] = lambda: None) -> None:
+    def send_file(self, message: FileMessage, on_progress: Callable[[], None] | None = None) -> None:
         """Send a message that was begun; ``on_progress`` is called while it goes on.
 
         A file that cannot be read to its end ends the association with :class:`FileCut`: the peer waits for the
@@ -217,7 +217,8 @@ class Association:
         try:
             for buffers in message.pieces():
                 self.wire.write(buffers)
-                on_progress()
+                if on_progress:
+                    on_progress()
         except FileCut:
             with contextlib.suppress(AssociationEnded):
                 self.wire.abort(0, "a file cannot be read")

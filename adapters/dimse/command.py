@@ -22,6 +22,11 @@ _WITH_DATA_SET = 0x0001
 MEDIUM_PRIORITY = 0x0000
 
 
+_HEADER = struct.Struct("<HHI")
+_SHORT = struct.Struct("<HHIH")
+_GROUP_LENGTH = struct.Struct("<HHII")
+
+
 class MalformedCommand(DimseError):
     """A command set that cannot be understood."""
 
@@ -80,15 +85,19 @@ class Command:
     def encode(self) -> bytes:
         """The command set with its group length."""
         body = bytearray()
+        is_response = self.message_id_responded_to is not None
         for element, name, kind in _ELEMENTS:
             value = getattr(self, name)
+            if value is None or (is_response and name == "message_id"):
+                continue
             if name == "has_data_set":
                 value = _WITH_DATA_SET if value else NO_DATA_SET
-            if value is None or (name == "message_id" and self.message_id_responded_to is not None):
-                continue
-            encoded = _encode(kind, value)
-            body += struct.pack("<HHI", 0, element, len(encoded)) + encoded
-        return struct.pack("<HHII", 0, 0, 4, len(body)) + bytes(body)
+            if kind == "US":
+                body += _SHORT.pack(0, element, 2, value)
+            else:
+                encoded = _encode(kind, value)
+                body += _HEADER.pack(0, element, len(encoded)) + encoded
+        return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + bytes(body)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Command:
@@ -96,16 +105,19 @@ class Command:
         values: dict[str, Any] = {}
         offset, end, previous = 0, len(encoded), -1
         while offset < end:
-            if end - offset < 8:
+            if end - offset < _HEADER.size:
                 raise MalformedCommand("the command set ends inside an element")
-            group, element, length = struct.unpack_from("<HHI", encoded, offset)
-            offset += 8
+            group, element, length = _HEADER.unpack_from(encoded, offset)
+            offset += _HEADER.size
             if group != 0 or element <= previous or length > end - offset or length % 2:
                 raise MalformedCommand("the command set has an element that is out of place or too long")
             previous = element
             if known := _BY_ELEMENT.get(element):
                 name, kind = known
-                values[name] = _decode(kind, encoded[offset : offset + length])
+                if kind == "US" and length == 2:
+                    values[name] = encoded[offset] | encoded[offset + 1] << 8
+                else:
+                    values[name] = _decode(kind, encoded[offset : offset + length])
             offset += length
         if "field" not in values or values["field"] is None:
             raise MalformedCommand("the command set has no Command Field")
@@ -146,8 +158,6 @@ assert {name for _, name, _ in _ELEMENTS} == {field.name for field in fields(Com
 
 
 def _encode(kind: str, value: Any) -> bytes:
-    if kind == "US":
-        return struct.pack("<H", value)
     if kind == "AT":
         return bytes(value)
     text = str(value).encode("ascii", "replace")

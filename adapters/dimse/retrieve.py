@@ -177,7 +177,7 @@ class RetrieveService:
         self, association: Association, wanted: Sequence[Wanted], progress: Progress
     ) -> Iterator[tuple[Wanted, int]]:
         """Send over the requestor's own association, in the syntax that it prefers if it is a known device."""
-        return self._over(association, wanted, None, association.preferred, progress, lambda: None)
+        return self._over(association, wanted, None, association.preferred, progress, None)
 
     def _over(
         self,
@@ -186,7 +186,7 @@ class RetrieveService:
         originator: Originator | None,
         preferred: str,
         progress: Callable[[], None],
-        while_sending: Callable[[], None],
+        while_sending: Callable[[], None] | None,
     ) -> Iterator[tuple[Wanted, int]]:
         """Send instances over one association; what it cannot carry or cannot be read fails alone (C3.7, F14)."""
         contexts = {

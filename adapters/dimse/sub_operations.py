@@ -34,14 +34,14 @@ class SubOperations:
     """Sends objects over one association; what cannot be had or read fails alone (C3.7, F14).
 
     ``contexts`` are the ids of those in which we are SCU, by SOP class and transfer syntax; ``while_sending`` is
-    called while an object is sent and answered.
+    called while an object is sent and answered, where somebody else is to be told of it.
     """
 
     association: Association
     contexts: Mapping[tuple[str, str], int]
     originator: Originator | None
     retriever: Retriever
-    while_sending: Callable[[], None]
+    while_sending: Callable[[], None] | None
 
     def statuses(self, objects: Iterable[tuple[Wanted, Ready]]) -> Generator[tuple[Wanted, int], None, None]:
         """Each object with the status that answers its C-STORE. Raises :class:`AssociationEnded`.
