@@ -19,7 +19,7 @@ class Limits:
     """
 
     clients_max: int | None = None
-    new_studies_a_minute_max: int = 60_000
+    new_studies_a_minute_max: int = 9_000
     study_senders_max: int = 1_024
     studies_remembered_max: int = 16_384
     licence_file_max: int = 64 * KIB
