@@ -269,7 +269,7 @@ def test_P5_a_device_that_is_off_holds_up_no_other(modality: Modality) -> None:
     assert not off.reports
 
 
-def test_C5_7_P5_a_modality_that_is_off_is_told_after_a_kill_of_everything(
+def test_C5_7_P5_P15_a_modality_that_is_off_is_told_after_a_kill_of_everything_and_holds_up_no_stop(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
     archive = make_archive({"ANNALS_LIMITS__COMMITMENT_RETRY_SECONDS": "0.2"}).with_database().start()
@@ -285,21 +285,12 @@ def test_C5_7_P5_a_modality_that_is_off_is_told_after_a_kill_of_everything(
     stop = modality.listen()
     try:
         assert modality.told().committed() == {instance for _, instance in stored}
-    finally:
-        stop()
-    assert len(modality.reports) == 1
-
-
-def test_P15_a_modality_that_does_not_answer_a_report_holds_up_no_stop(make_archive: Callable[..., Archive]) -> None:
-    archive = make_archive().with_database().start()
-    modality = Modality(archive, hold=threading.Event())
-    archive.annals("device", "add", modality.title, "127.0.0.1", str(modality.port))
-    stop = modality.listen()
-    try:
-        assert modality.ask(modality.store(1)) == SUCCESS
-        modality.told()
+        assert len(modality.reports) == 1
+        modality.hold = threading.Event()
+        assert modality.ask(stored) == SUCCESS
+        modality.told(2)
         assert archive.stop() == 0, archive.log_lines()
     finally:
-        assert modality.hold
-        modality.hold.set()
+        if modality.hold:
+            modality.hold.set()
         stop()
