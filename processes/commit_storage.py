@@ -18,6 +18,7 @@ from domain.errors import AnnalsError, NotThere, Refused, Unavailable
 from domain.event import Actor, Recorded
 from domain.instance import Content, DuplicateIgnored
 from domain.limits import Limits
+from processes import unreadable
 from processes.ports import Log
 
 _LOG = logging.getLogger("annals.commitments")
@@ -158,15 +159,7 @@ class Commitments:
             # It may have been moved or replaced meanwhile: then it is read where it is now.
             read = content
             _LOG.error("instance %s is not whole: %s", sop_instance_uid, fault)
-            self.log.change(
-                instance.KIND,
-                sop_instance_uid,
-                instance.find_unreadable,
-                fault,
-                content,
-                fold=instance.fold,
-                by=_BY,
-            )
+            unreadable.record(self.log, sop_instance_uid, content, fault, _BY)
 
 
 def _sent_another(facts: Iterable[Recorded], digest: str, asker: str) -> bool:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from domain import instance
 from domain.attributes import Level
 from domain.errors import AnnalsError, Because, Refused
 from domain.event import Actor
 from domain.instance import Content
 from domain.limits import Limits
 from domain.matching import NEVER_MATCHED, QUERY_RETRIEVE_LEVEL, Key, query
+from processes import unreadable
 from processes.ports import Log
 from projections.catalogue.kept import kept_of
 from projections.catalogue.select import select
@@ -133,15 +133,7 @@ class Retriever:
         fault = (getattr(error, "strerror", None) or str(error)).encode("ascii", "replace").decode()
         _LOG.error("instance %s cannot be read: %s", wanted.sop_instance_uid, fault)
         try:
-            self._log.change(
-                instance.KIND,
-                wanted.sop_instance_uid,
-                instance.find_unreadable,
-                fault,
-                wanted.content,
-                fold=instance.fold,
-                by=Actor("system", "retrieve"),
-            )
+            unreadable.record(self._log, wanted.sop_instance_uid, wanted.content, fault, Actor("system", "retrieve"))
         except AnnalsError as unrecorded:
             _LOG.error("instance %s: that it is unreadable was not recorded: %s", wanted.sop_instance_uid, unrecorded)
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from domain import instance
 from domain.event import Actor
 from domain.instance import Content
+from processes import unreadable
 from processes.ports import Log, Upkeep
 from projections.catalogue.kept import kept_in
 from projections.engine import ReadModel
@@ -56,14 +56,9 @@ def scrub(catalogue: ReadModel, log: Log, storage: Upkeep, *, after: str, by: Ac
     while page := _page(catalogue, storage.name, after):
         for after, content in page:
             fault = storage.fault_of(content, pace.read)
-            if fault and _note(log, after, content, fault, by):
+            if fault and unreadable.record(log, after, content, fault, by):
                 _LOG.error("instance %s in %s is not whole: %s", after, storage.name, fault)
             yield Scrubbed(after, content.size, fault)
-
-
-def _note(log: Log, uid: str, content: Content, fault: str, by: Actor) -> bool:
-    """Whether it was news."""
-    return bool(log.change(instance.KIND, uid, instance.find_unreadable, fault, content, fold=instance.fold, by=by))
 
 
 def _page(catalogue: ReadModel, storage: str, after: str) -> list[tuple[str, Content]]:
