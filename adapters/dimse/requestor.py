@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from adapters.dimse.associate_request import MalformedAssociate, Proposal
 from adapters.dimse.association import Association, Parties
@@ -18,6 +19,14 @@ from domain.limits import Limits
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Originator:
+    """Whose C-MOVE a sub-operation belongs to: the AE title and Message ID of the C-MOVE's SCU (correctness C3.5)."""
+
+    ae_title: str
+    message_id: int
 
 
 def associate(
@@ -115,17 +124,17 @@ def store(
 
 
 def store_request(
-    message_id: int, sop_class_uid: str, sop_instance_uid: str, originator: tuple[str, int] | None = None
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, originator: Originator | None = None
 ) -> Command:
-    """A C-STORE request; ``originator`` is whose C-MOVE it belongs to, AE title and Message ID (PS3.7 9.1.1.1)."""
+    """A C-STORE request; ``originator`` is whose C-MOVE it belongs to (PS3.7 9.1.1.1)."""
     return Command(
         C_STORE_RQ,
         message_id=message_id,
         affected_sop_class_uid=sop_class_uid,
         affected_sop_instance_uid=sop_instance_uid,
         priority=MEDIUM_PRIORITY,
-        move_originator_ae_title=originator[0] if originator else None,
-        move_originator_message_id=originator[1] if originator else None,
+        move_originator_ae_title=originator.ae_title if originator else None,
+        move_originator_message_id=originator.message_id if originator else None,
     )
 
 

@@ -19,7 +19,7 @@ from adapters.dimse.identifier import IdentifierReader
 from adapters.dimse.presentation import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, is_relational
 from adapters.dimse.progress import Progress, counted, failed_list
 from adapters.dimse.sending import destination_proposals
-from adapters.dimse.sub_operations import CANNOT_SEND, Originator, SubOperations
+from adapters.dimse.sub_operations import CANNOT_SEND, SubOperations
 from domain import transcoding
 from domain.attributes import Level
 from domain.device import DeviceAdded, ae_title_fault
@@ -57,7 +57,7 @@ class RetrieveService:
 
     def move(self, association: Association, context_id: int, request: Command) -> None:
         """C-MOVE: the sub-operations run on associations to the Move Destination."""
-        originator = Originator(association.calling_ae_title, request.message_id)
+        originator = requestor.Originator(association.calling_ae_title, request.message_id)
         destination: list[DeviceAdded] = []
 
         def check() -> None:
@@ -123,7 +123,7 @@ class RetrieveService:
         return tally.ended()
 
     def _to(
-        self, device: DeviceAdded, wanted: Sequence[Wanted], originator: Originator, progress: Progress
+        self, device: DeviceAdded, wanted: Sequence[Wanted], originator: requestor.Originator, progress: Progress
     ) -> Iterator[tuple[Wanted, int]]:
         """Send to a device, over as many associations as its contexts need; one that drops is opened once more."""
         preferred = device.preferred_transfer_syntax
@@ -183,7 +183,7 @@ class RetrieveService:
         self,
         association: Association,
         wanted: Sequence[Wanted],
-        originator: Originator | None,
+        originator: requestor.Originator | None,
         preferred: str,
         progress: Callable[[], None],
         while_sending: Callable[[], None] | None,

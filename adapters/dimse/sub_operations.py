@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from adapters.dimse.association import Association
 from adapters.dimse.errors import AssociationEnded, FileCut
 from adapters.dimse.file_message import FileMessage
-from adapters.dimse.requestor import store_answer, store_request
+from adapters.dimse.requestor import Originator, store_answer, store_request
 from domain.errors import AnnalsError
 from processes.outbox import Ready
 from processes.pixel_ports import Stored
@@ -19,14 +19,6 @@ from processes.retrieve import Retriever, Wanted
 _LOG = logging.getLogger("annals.dimse.retrieve")
 CANNOT_SEND = 0xA702
 _MESSAGE_IDS = 0xFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Originator:
-    """Whose C-MOVE a sub-operation belongs to: the AE title and Message ID of the C-MOVE's SCU (correctness C3.5)."""
-
-    ae_title: str
-    message_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +76,8 @@ class SubOperations:
         return None
 
     def _begun(self, wanted: Wanted, stored: Stored, message_id: int) -> FileMessage | None:
-        originator = (self.originator.ae_title, self.originator.message_id) if self.originator else None
         uid = stored.own_uid or wanted.sop_instance_uid
-        request = store_request(message_id, wanted.sop_class_uid, uid, originator)
+        request = store_request(message_id, wanted.sop_class_uid, uid, self.originator)
         context_id = self.contexts[(wanted.sop_class_uid, stored.transfer_syntax_uid)]
         try:
             return self.association.begin_file(context_id, request, stored.descriptor, stored.offset, stored.length)
