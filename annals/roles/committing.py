@@ -82,7 +82,6 @@ class Committing:
 
     def run(self) -> None:
         """Until the end."""
-        rest = _LOOK_SECONDS
         with ThreadPoolExecutor(self._limits.commitment_reports_max, "commitment") as pool:
             while not self._ended.is_set():
                 began = time.monotonic()
@@ -96,10 +95,10 @@ class Committing:
                 except Exception:  # noqa: BLE001 - a thread that ended would leave everybody untold for ever
                     _LOG.exception("storage commitments could not be worked on")
                 rest = max(_LOOK_SECONDS, _REST_FACTOR * (time.monotonic() - began))
-                if not self._busy:
+                if self._busy:
+                    wait(self._busy.values(), rest, FIRST_COMPLETED)
+                else:
                     self._ended.wait(rest)
-                    continue
-                wait(self._busy.values(), rest, FIRST_COMPLETED)
 
     def _step(self, pool: ThreadPoolExecutor) -> None:
         for ae_title in [ae_title for ae_title, done in self._busy.items() if done.done()]:

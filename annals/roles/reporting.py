@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from domain.commitment import Commitment, CommitmentRequested
 from domain.device import DeviceAdded
 from domain.limits import Limits
+from processes.commit_storage import Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,13 @@ class Reporting:
 
     def reach(self, asked: CommitmentRequested) -> None:
         """See whether the device takes reports."""
-        from adapters.dimse.commitment_report import Reporter
-
-        Reporter(self.device, self.tls, self.limits, self.is_stopping).reach(asked)
+        self._reporter().reach(asked)
 
     def __call__(self, known: Commitment) -> None:
         """Tell the device."""
+        self._reporter()(known)
+
+    def _reporter(self) -> Tell:
         from adapters.dimse.commitment_report import Reporter
 
-        Reporter(self.device, self.tls, self.limits, self.is_stopping)(known)
+        return Reporter(self.device, self.tls, self.limits, self.is_stopping)
