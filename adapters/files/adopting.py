@@ -7,6 +7,7 @@ import os
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import HEADER_MAX, read_file_header
 from adapters.files import disk
+from adapters.files.reading import fault_of, open_content
 from adapters.files.storage import Storage
 from domain.errors import Because, Refused
 from domain.instance import Content
@@ -30,10 +31,10 @@ class LyingObject:
 
     def header(self) -> Header:
         """Check the bytes against the digest in the file's name, then the data set. Raises Refused."""
-        if fault := self._storage.fault_of(self._content):
+        if fault := fault_of(self._storage, self._content):
             raise Refused(Because.CANNOT_UNDERSTAND, fault)
         try:
-            descriptor = self._storage.open_content(self._content)
+            descriptor = open_content(self._storage, self._content)
             try:
                 return self._read_header(descriptor)
             finally:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -16,7 +14,7 @@ from uuid import UUID, uuid4
 from adapters.files import disk
 from adapters.files.attachment import QUARANTINE, Attachment, ForeignFolder, make_storage
 from adapters.files.failpoints import off
-from adapters.files.publishing import Finished, digest_of, publish
+from adapters.files.publishing import Finished, publish
 from adapters.files.troubles import Known, Troubles
 from domain.errors import Because, InvalidInput, Refused
 from domain.instance import Content
@@ -26,12 +24,7 @@ from domain.storage import Storage as StorageState
 from processes.ports import Failpoints
 
 _LOG = logging.getLogger("annals.files")
-_PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f])/\1\2[0-9a-f]{61}(-[0-9a-f]{8})?\.dcm\Z")
 _SUSPICIOUS = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EUCLEAN))
-_NOT_THE_FILE = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT)
-)
-"""Errors of the machine, or of the whole storage: nothing is known against the file that was to be opened."""
 
 
 @dataclass(slots=True)
@@ -62,7 +55,7 @@ class Storage:
         self.name = name
         self.storage_id = storage_id
         self._limits = limits
-        self._failpoint = failpoint
+        self.failpoint = failpoint
         self._attachment: Attachment | None = None
         self._lock = threading.Lock()
         self._rename = disk.Renamer()
@@ -95,7 +88,7 @@ class Storage:
         try:
             if storage_id is None:
                 make_storage(storage.root)
-            attachment = storage._attach()
+            attachment = storage.attach()
         except OSError as error:
             if storage_id is None:
                 raise InvalidInput([f"storage {name!a}: {error}"]) from error
@@ -121,9 +114,9 @@ class Storage:
         """
         now, known = time.monotonic(), self.troubles.known
         if now < self._suspect_until:
-            raise self._refusal("failed a moment ago")
+            raise self.refusal("failed a moment ago")
         try:
-            attachment = self._attach()
+            attachment = self.attach()
             self.troubles.ended(FOLDER, known=known)
             if now - self._space_checked >= self._limits.storage_check_seconds:
                 self._check_space(attachment, known)
@@ -131,9 +124,9 @@ class Storage:
         except OSError as error:
             raise self.failed(error, FOLDER, known) from error
         if self._space_trouble:
-            raise self._refusal(self._space_trouble)
+            raise self.refusal(self._space_trouble)
         if self._free - size < self._limits.storage_free_min:
-            raise self._refusal(f"has too little free space for an object of {size} bytes")
+            raise self.refusal(f"has too little free space for an object of {size} bytes")
         return attachment
 
     def space(self) -> tuple[int, int]:
@@ -145,7 +138,7 @@ class Storage:
         """A new temp file. Raises A700."""
         known, attachment, name = self.troubles.known, self.check(), str(uuid4())
         try:
-            self._failpoint("store.before_create")
+            self.failpoint("store.before_create")
             return Temp(attachment, name, disk.create_file(attachment.temp_folder(), name), known)
         except OSError as error:
             raise self.failed(error, "temp file", known) from error
@@ -160,7 +153,7 @@ class Storage:
         digest, known = finished.digest, self.troubles.known
         folder = temp.attachment.object_folder(digest)
         try:
-            self._failpoint("store.after_folder")
+            self.failpoint("store.after_folder")
             name, header_size, is_used = publish(
                 self._rename, temp.attachment.temp_folder(), temp.name, folder, finished
             )
@@ -168,9 +161,9 @@ class Storage:
                 temp.name = ""
             else:
                 self.remove_temp(temp)
-            self._failpoint("store.after_rename")
+            self.failpoint("store.after_rename")
             disk.sync(folder)
-            self._failpoint("store.after_folder_sync")
+            self.failpoint("store.after_folder_sync")
         finally:
             os.close(folder)
         self._doubtful_until = 0.0
@@ -178,67 +171,25 @@ class Storage:
         path = f"{digest[:2]}/{digest[2]}/{name}"
         return Content(digest, finished.size, header_size, finished.transfer_syntax_uid, self.name, path)
 
-    def open_content(self, content: Content) -> int:
-        """A descriptor at the first byte of the data set; the file's length is checked (D7).
-
-        Raises A700 while the storage is not there, and OSError where this file cannot be read: missing
-        (FileNotFoundError), of another length, or failing.
-        """
-        if not _PATH.match(content.path):
-            raise OSError(errno.EINVAL, "not a path of a stored object", content.path)
-        attachment = self.opened()
-        self._failpoint("read.before_open")
-        try:
-            descriptor = disk.open_file(attachment.root, content.path)
-        except OSError as error:
-            if error.errno in _NOT_THE_FILE:
-                raise self._refusal(error.strerror or str(error)) from error
-            raise
-        try:
-            length, wanted = os.fstat(descriptor).st_size, content.header_size + content.size
-            if length != wanted:
-                raise OSError(errno.EIO, f"the file has {length} bytes instead of {wanted}", content.path)
-            os.lseek(descriptor, content.header_size, os.SEEK_SET)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def fault_of(self, content: Content, read: Callable[[int], None] = lambda _: None) -> str:
-        """Read an object from the disk and compare it with its digest; what is wrong with its file, or nothing.
-
-        ``read`` is told of the bytes as they are read. Raises A700 while the storage is not there.
-        """
-        try:
-            descriptor = self.open_content(content)
-        except OSError as error:
-            return f"the file cannot be opened: {error.strerror or error}"
-        try:
-            # What the page cache holds says nothing of the disk, and what is only checked is not to fill it.
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            digest = digest_of(descriptor, content.header_size, read)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        except OSError as error:
-            if error.errno in _NOT_THE_FILE:
-                raise self._refusal(error.strerror or str(error)) from error
-            return f"the file cannot be read: {error.strerror or error}"
-        finally:
-            os.close(descriptor)
-        return "" if digest == content.digest else "the bytes are not those that were received"
-
-    def has_content(self, content: Content) -> bool:
-        """Whether the file of an object is there with its length; no trouble is noted where it is not."""
-        try:
-            size = disk.size_of(self._attach().root, content.path) if _PATH.match(content.path) else -1
-        except OSError:
-            return False
-        return size == content.header_size + content.size
+    def attach(self) -> Attachment:
+        """The opened storage, opened where that is needed. Raises OSError, and notes no trouble."""
+        attachment = self._attachment
+        if attachment is not None and attachment.is_current():
+            return attachment
+        with self._lock:
+            attachment = self._attachment
+            if attachment is None or not attachment.is_current():
+                self._attachment = None
+                attachment = Attachment(self.root, self.storage_id)
+                self.storage_id = attachment.storage_id
+                self._attachment = attachment
+        return attachment
 
     def opened(self) -> Attachment:
         """The opened storage, whether it takes objects or not. Raises A700 while it is not there."""
         known = self.troubles.known
         try:
-            attachment = self._attach()
+            attachment = self.attach()
         except OSError as error:
             raise self.failed(error, FOLDER, known) from error
         self.troubles.ended(FOLDER, known=known)
@@ -313,24 +264,15 @@ class Storage:
         elif trouble != FOLDER:
             self._doubtful_until = until
         self.troubles.began(trouble, error.strerror or str(error), known)
-        return self._refusal(error.strerror or str(error))
+        return self.refusal(error.strerror or str(error))
+
+    def refusal(self, reason: str) -> Refused:
+        """The A700 that says why nothing is taken or given here."""
+        return Refused(Because.OUT_OF_RESOURCES, f"storage {self.name}: {reason}")
 
     def close(self) -> None:
         """Give the temp folder up; the storage may be used again."""
         self._attachment = None
-
-    def _attach(self) -> Attachment:
-        attachment = self._attachment
-        if attachment is not None and attachment.is_current():
-            return attachment
-        with self._lock:
-            attachment = self._attachment
-            if attachment is None or not attachment.is_current():
-                self._attachment = None
-                attachment = Attachment(self.root, self.storage_id)
-                self.storage_id = attachment.storage_id
-                self._attachment = attachment
-        return attachment
 
     def _check_space(self, attachment: Attachment, known: Known) -> None:
         figures = os.fstatvfs(attachment.root)
@@ -347,6 +289,3 @@ class Storage:
             self.troubles.began("space", trouble, known)
         else:
             self.troubles.ended("space", known=known)
-
-    def _refusal(self, reason: str) -> Refused:
-        return Refused(Because.OUT_OF_RESOURCES, f"storage {self.name}: {reason}")

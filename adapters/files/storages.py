@@ -13,6 +13,7 @@ from adapters.dicom.part10 import file_header
 from adapters.files.failpoints import off
 from adapters.files.incoming import IncomingObject
 from adapters.files.publishing import digest_of
+from adapters.files.reading import fault_of, has_content, open_content
 from adapters.files.storage import Storage
 from adapters.files.troubles import Notice
 from adapters.files.writing import Buffers
@@ -106,7 +107,7 @@ class StoredFiles:
         Raises A700 while the storage is not there (nothing is wrong with the object), and OSError where this file is
         missing, cut or cannot be read.
         """
-        return self._named(content).open_content(content)
+        return open_content(self._named(content), content)
 
     def is_whole(self, content: Content) -> bool:
         """Whether an object can be read from the disk and has the bytes of its digest."""
@@ -117,7 +118,7 @@ class StoredFiles:
 
     def fault_of(self, content: Content) -> str:
         """What is wrong with the bytes of an object on the disk, or nothing. Raises A700 while they are away."""
-        return self._named(content).fault_of(content)
+        return fault_of(self._named(content), content)
 
     def _named(self, content: Content) -> Storage:
         storage = self._by_name.get(content.storage)
@@ -128,7 +129,7 @@ class StoredFiles:
     def is_there(self, content: Content) -> bool:
         """Whether the file is there and of the right length."""
         storage = self._by_name.get(content.storage)
-        return storage is not None and storage.has_content(content)
+        return storage is not None and has_content(storage, content)
 
     def file_header(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
         """A Part 10 header for a data set that comes without its own (PS3.10 7.1)."""

@@ -14,6 +14,7 @@ from adapters.dicom.part10 import HEADER_MAX, read_file_header
 from adapters.files import disk, lease
 from adapters.files.attachment import INCOMING, MARKER, QUARANTINE
 from adapters.files.publishing import Finished, digest_of
+from adapters.files.reading import fault_of, open_content
 from adapters.files.storage import Storage
 from domain.identifiers import uid_fault
 from domain.instance import Content
@@ -49,11 +50,11 @@ class Upkeep:
 
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set. Raises OSError where the file cannot be read."""
-        return self._storage.open_content(content)
+        return open_content(self._storage, content)
 
     def fault_of(self, content: Content, read: Callable[[int], None] = lambda _: None) -> str:
         """What is wrong with an object's file, read from the disk to its end; nothing where it is whole."""
-        return self._storage.fault_of(content, read)
+        return fault_of(self._storage, content, read)
 
     def copy_in(self, source: int, content: Content) -> Content:
         """Keep a copy of an opened object, durable and read back from the disk; its place here.
@@ -77,7 +78,7 @@ class Upkeep:
                 copy = self._storage.keep(temp, finished)
         finally:
             self._storage.remove_temp(temp)
-        if fault := self._storage.fault_of(copy):
+        if fault := fault_of(self._storage, copy):
             raise OSError(errno.EIO, f"the copy in {self.name} cannot be read back: {fault}", copy.path)
         return copy
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from adapters.files.publishing import Finished
+from adapters.files.reading import fault_of
 from adapters.files.storage import Storage, Temp
 from adapters.files.storages import StoredFiles
 from adapters.files.upkeep import Upkeep
@@ -74,9 +75,9 @@ def test_P5_a_storage_that_goes_while_a_file_is_read_says_nothing_against_the_fi
     def gone(*_: object) -> str:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr("adapters.files.storage.digest_of", gone)
+    monkeypatch.setattr("adapters.files.reading.digest_of", gone)
     with pytest.raises(Refused) as refused:
-        storage.fault_of(content)
+        fault_of(storage, content)
     assert refused.value.because is Because.OUT_OF_RESOURCES
 
 
