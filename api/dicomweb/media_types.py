@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domain.errors import InvalidInput
 
@@ -18,11 +18,15 @@ _RANGES_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """A media type or range; names in lower case, parameters by lower-case name, ``q`` apart."""
+    """A media type or range; names in lower case, parameters by lower-case name, ``q`` apart.
+
+    ``without`` are the names and ranges that are refused beside a wider one (RFC 9110 12.4.2: q=0).
+    """
 
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     q: float = 1.0
+    without: tuple[str, ...] = ()
 
     @property
     def part_type(self) -> str:
@@ -31,8 +35,7 @@ class MediaType:
 
     def covers(self, name: str) -> bool:
         """Whether this range takes a media type: ``*/*``, ``image/*`` or the same name."""
-        family = self.name.partition("/")[0]
-        return self.name in ("*/*", name) or (self.name.endswith("/*") and name.startswith(f"{family}/"))
+        return _takes(self.name, name) and not any(_takes(one, name) for one in self.without)
 
 
 def media_type(text: str) -> MediaType:
@@ -62,8 +65,14 @@ def accepted(headers: Iterable[str], query: Iterable[str] = ()) -> list[MediaTyp
         at = _spaces(text, at)
     if not ranges:
         return [MediaType("*/*")]
+    refused = [one.name for one in ranges if one.q == 0 and not one.parameters]
+    found = (
+        replace(one, without=tuple(name for name in refused if name != one.name and _takes(one.name, name)))
+        for one in ranges
+        if one.q > 0
+    )
     # The order of the asker decides between equals: sort is stable.
-    return sorted((one for one in ranges if one.q > 0), key=lambda one: -one.q)
+    return sorted(found, key=lambda one: -one.q)
 
 
 def accepts_gzip(headers: Iterable[str]) -> bool:
@@ -77,6 +86,10 @@ def accepts_gzip(headers: Iterable[str]) -> bool:
         except ValueError:
             continue
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def _takes(wanted: str, name: str) -> bool:
+    return wanted in ("*/*", name) or (wanted.endswith("/*") and name.startswith(wanted[:-1]))
 
 
 def _parse(text: str, at: int) -> tuple[MediaType, int]:

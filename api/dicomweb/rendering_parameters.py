@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from api.dicomweb.media_types import MULTIPART_RELATED, MediaType
 from domain.errors import InvalidInput
 from domain.limits import Limits
-from domain.rendering import ANNOTATIONS, QUALITY, ColourSpace, Region, Rendering, Shape, Window
+from domain.rendering import ANNOTATIONS, IMAGES, PDF, QUALITY, TEXTS, ColourSpace, Region, Rendering, Shape, Window
 
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,2})?\Z")
 _SHAPES = {shape.value.lower().replace("_", "-"): shape for shape in Shape}
@@ -83,8 +83,16 @@ def thumbnail_parameters(query_string: bytes, media_types: tuple[str, ...], limi
 
 
 def media_types_of(wanted: Iterable[MediaType]) -> tuple[str, ...]:
-    """The names and ranges that are acceptable, also as parts of a multipart answer (8.7.5)."""
-    names = [(one.part_type or "*/*") if one.name == MULTIPART_RELATED else one.name for one in wanted]
+    """The names and ranges that are acceptable, also as parts of a multipart answer (8.7.5).
+
+    A range of which some is refused is what is left of it.
+    """
+    names: list[str] = []
+    for one in wanted:
+        if one.without:
+            names += [name for name in (*IMAGES, *TEXTS, PDF) if one.covers(name)]
+        else:
+            names.append((one.part_type or "*/*") if one.name == MULTIPART_RELATED else one.name)
     return tuple(dict.fromkeys(names))
 
 

@@ -370,6 +370,7 @@ def test_C7_3_nothing_found_is_an_empty_list(archive: Archive) -> None:
         ("multipart/related; type=application/dicom+xml; q=0.9, application/dicom+json; q=0.1", "multipart/related"),
         ("image/png", None),
         ("application/dicom+json; q=0", None),
+        ("application/dicom+json; q=0, */*", "multipart/related"),
     ],
 )
 def test_C7_5_the_answer_is_what_is_most_wanted(archive: Archive, accept: str, expected: str | None) -> None:

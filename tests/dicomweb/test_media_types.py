@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dicomweb.media_types import accepted, media_type
+from api.dicomweb.rendering_parameters import media_types_of
 from domain.errors import InvalidInput
 
 
@@ -32,6 +33,36 @@ def test_C7_5_the_most_wanted_comes_first_and_zero_is_refused() -> None:
     """RFC 9110 12.4.2, 12.5.1."""
     ranges = accepted(["image/png;q=0.2, image/jpeg", "text/html;q=0, */*; q=0.1"])
     assert [one.name for one in ranges] == ["image/jpeg", "image/png", "*/*"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "name", "is_taken"),
+    [
+        ("application/dicom+json;q=0, */*", "application/dicom+json", False),
+        ("*/*;q=0.1, application/dicom+json;q=0", "application/dicom+json", False),
+        ("application/dicom+json;q=0, */*", "multipart/related", True),
+        ("image/*;q=0, */*", "image/png", False),
+        ("image/png;q=0, image/*", "image/png", False),
+        ("image/png;q=0, image/*", "image/jpeg", True),
+        ("*/*;q=0, image/png", "image/png", True),
+        ("image/*;q=0, image/png", "image/png", True),
+        ('multipart/related;type="text/html";q=0, */*', "multipart/related", True),
+    ],
+)
+def test_C7_5_what_has_no_weight_is_not_taken_by_a_wider_range_either(accept: str, name: str, is_taken: bool) -> None:
+    """RFC 9110 12.4.2: "not acceptable"; 12.5.1: the most specific reference has precedence."""
+    assert any(one.covers(name) for one in accepted([accept])) == is_taken
+
+
+def test_C7_5_C7_10_what_is_rendered_is_never_what_has_no_weight() -> None:
+    """RFC 9110 12.4.2; PS3.18 8.7.5."""
+    assert media_types_of(accepted(["image/jpeg;q=0, image/*, */*;q=0.1"]))[:3] == (
+        "image/png",
+        "image/gif",
+        "image/jp2",
+    )
+    assert "image/jpeg" not in media_types_of(accepted(["image/jpeg;q=0, image/*, */*;q=0.1"]))
+    assert media_types_of(accepted(["image/*, multipart/related;type=image/png"])) == ("image/*", "image/png")
 
 
 def test_C7_5_the_query_parameter_takes_the_headers_place() -> None:
