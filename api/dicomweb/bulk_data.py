@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import orjson
@@ -159,23 +159,45 @@ def _framed(value: PlainValue, parts: Sequence[tuple[bytes, Range]], end: bytes)
 
 
 def _all(rooms: Retrieval, request: Request, *uids: str) -> Response:
-    """Each value as a part, with the URI that metadata gives it."""
+    """Each value as a part, with the URI that metadata gives it; the first is there before anything is answered."""
     if not _wants_multipart(request, only=True):
         raise HttpRefusal(406, f'all bulk data is answered as {MULTIPART_RELATED}; type="{OCTETS}"')
     wanted = found(rooms, *uids)
     service = service_root(request)
     fitting = [one for one in wanted if can_be_plain(one)]
     missing = len(wanted) - len(fitting)
-    if not fitting:
-        raise HttpRefusal(406, "the pixel data can only be had as frames")
+    failures: list[Exception] = []
     writer = MultipartWriter()
+    pieces = _each(rooms, fitting, service, writer, failures)
+    first = next(pieces, None)
+    if first is None:
+        if failures:
+            raise failures[0]
+        if missing:
+            raise HttpRefusal(406, "the pixel data can only be had as frames")
+        raise HttpRefusal(404, "there is no bulk data")
     headers = {**RETRIEVED_HEADERS, "Content-Type": writer.content_type(OCTETS)}
     if missing:
         headers["Warning"] = f"299 {service}: the pixel data of {missing} instances can only be had as frames"
-    return FileStream(_each(rooms, fitting, service, writer), 206 if missing else 200, headers)
+    return FileStream(_whole(first, pieces, writer, failures), 206 if missing else 200, headers)
 
 
-def _each(rooms: Retrieval, wanted: Sequence[Wanted], service: str, writer: MultipartWriter) -> Generator[Piece]:
+def _whole(
+    first: Piece, rest: Generator[Piece], writer: MultipartWriter, failures: Sequence[Exception]
+) -> Generator[Piece]:
+    """All parts; without its end where some failed."""
+    with closing(rest):
+        yield first
+        yield from rest
+    if failures:
+        raise Incomplete(f"{len(failures)} values or instances could not be had: {failures[0]}")
+    yield writer.end
+
+
+def _each(
+    rooms: Retrieval, wanted: Sequence[Wanted], service: str, writer: MultipartWriter, failures: list[Exception]
+) -> Generator[Piece]:
+    """The parts of what can be had; ``failures`` gets the others."""
     known = {one.sop_instance_uid: one for one in wanted}
     told = 0
     for lines in rooms.metadata.lines(wanted):
@@ -184,15 +206,19 @@ def _each(rooms: Retrieval, wanted: Sequence[Wanted], service: str, writer: Mult
             for uri in bulk_data_uris(orjson.loads(line)):
                 resource, _, path = uri.partition("/bulkdata/")
                 with ExitStack() as opened:
-                    value = _opened(rooms, opened, known[resource.rpartition("/")[2]], path)
+                    try:
+                        value = _opened(rooms, opened, known[resource.rpartition("/")[2]], path)
+                    except HttpRefusal as refusal:
+                        failures.append(refusal)
+                        continue
                     if value is None:
                         raise Incomplete("a value that the metadata names is not there")
                     fields = {"Content-Type": OCTETS, "Content-Location": f"{service}{uri}"}
                     yield writer.begin({**fields, "Content-Length": str(value.length)})
                     yield from value.value.pieces(0, value.length)
-    if told < len(wanted):
-        raise Incomplete(f"{len(wanted) - told} of {len(wanted)} instances could not be read")
-    yield writer.end
+    failures.extend(
+        HttpRefusal(500, "the stored bytes cannot be read; it was recorded") for _ in range(len(wanted) - told)
+    )
 
 
 def _wants_frames(request: Request) -> bool:

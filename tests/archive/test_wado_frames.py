@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from tests.codecs.pictures import made, saved
 
 STUDY = "1.2.826.0.1.3680043.8.498.13"
 SERIES = f"{STUDY}.1"
+BROKEN = f"{STUDY}.2"
+LARGE = bytes(range(256)) * 8
 OCTETS = "application/octet-stream"
 RELATED = f'multipart/related; type="{OCTETS}"'
 COUNT = 4
@@ -83,6 +87,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             )
         image["PixelData"].is_undefined_length = True
         found[name] = saved(image, folder / f"{name}.dcm", JPEG2000Lossless)
+    for number, private in ((1, b""), (2, LARGE)):
+        broken = made(bits_allocated=8, bits_stored=8)
+        broken.StudyInstanceUID, broken.SeriesInstanceUID = BROKEN, f"{BROKEN}.{number}"
+        broken.SOPInstanceUID = f"{BROKEN}.{number}.1"
+        broken.private_block(0x0029, "ANNALS TEST", create=True).add_new(0x01, "OB", private)
+        broken.PixelData = encapsulate([bytes(100)])
+        broken["PixelData"].is_undefined_length = True
+        found[f"broken{number}"] = saved(broken, folder / f"broken{number}.dcm", JPEGBaseline8Bit)
     report = made()
     report.StudyInstanceUID, report.SeriesInstanceUID, report.SOPInstanceUID = STUDY, SERIES, f"{SERIES}.99"
     del report.PixelData
@@ -307,6 +319,25 @@ def test_C7_7_a_video_is_one_stream(archive: Archive) -> None:
     assert (status, headers.get_content_type(), body) == (200, "video/mp4", STREAM)
     assert get(archive, _path("video", "pixeldata"), RELATED)[0] == 406
     assert get(archive, _path("video"), "video/mp4")[0] == 406
+
+
+def test_C7_9_all_bulk_data_of_what_has_none_or_none_that_can_be_had(archive: Archive) -> None:
+    """Table 10.4.3-1: 404 where there is none, 406 where none can be had; a multipart has a part (RFC 2046 5.1.1)."""
+    for resource in (_path("none", "bulkdata"), f"/studies/{STUDY}/series/{SERIES}.2/bulkdata"):
+        status, headers, _ = get(archive, resource)
+        assert status == (404 if "99" in resource else 406)
+        assert headers.get_content_type() == "application/problem+json"
+    broken = f"/studies/{BROKEN}/series/{BROKEN}.1"
+    for resource in (f"{broken}/instances/{BROKEN}.1.1/bulkdata/7FE00010", f"{broken}/bulkdata"):
+        assert get(archive, resource)[0] == 406
+
+
+def test_C7_6_C7_9_all_bulk_data_without_a_value_never_looks_whole(archive: Archive) -> None:
+    """RFC 9112 8: what can be had goes, the end of the message does not."""
+    url = f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/studies/{BROKEN}/bulkdata"
+    with urllib.request.urlopen(url, timeout=30) as answer, pytest.raises(http.client.IncompleteRead) as cut:
+        answer.read()
+    assert cut.value.partial.endswith(LARGE)
 
 
 def test_C7_7_pixel_data_of_a_series_and_a_study(archive: Archive, files: dict[str, Path]) -> None:
