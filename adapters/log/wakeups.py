@@ -13,6 +13,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from adapters.log.recorder import CHANNEL
+from adapters.postgres.database import PatientConnection
 from projections.engine import HURRY
 
 Mark = tuple[int, int]
@@ -76,7 +77,7 @@ class Wakeups:
         backoff = _BACKOFF_FIRST_SECONDS
         while not self._ending:
             try:
-                with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
+                with PatientConnection.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
                     for channel in (CHANNEL, HURRY):
                         connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
                     backoff = _BACKOFF_FIRST_SECONDS

@@ -5,9 +5,10 @@ from __future__ import annotations
 import select
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -35,6 +36,16 @@ class PatientConnection(psycopg.Connection[Any]):
     """A connection whose waits end after ``patience_seconds``: a frozen server does not freeze us (F21)."""
 
     patience_seconds: float = 5.0
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """As the library's, but what was begun is closed where it did not come to be."""
+        try:
+            return super().connect(conninfo, **options)
+        except psycopg.Error as error:
+            # The error holds the frames that hold the socket, and the server gives a place to whoever holds one.
+            traceback.clear_frames(error.__traceback__)
+            raise
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
         """As the library's, with an end. A connection that was given up is closed, its answer is lost."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import psycopg
 import pytest
 
 from adapters.log.log import EventLog
-from adapters.postgres.database import Database
+from adapters.postgres.database import Database, PatientConnection
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import migrate
 from annals.compose import FACTS
@@ -74,6 +77,20 @@ def processes(server: EmbeddedPostgres) -> list[int]:
         except OSError:
             continue
     return found
+
+
+@contextmanager
+def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+    """A server that neither answers nor goes away."""
+    stopped = processes(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):  # One that went on has ended it.
+                os.kill(pid, signal.SIGCONT)
 
 
 def ask(database: Database) -> bool:
@@ -138,20 +155,37 @@ def test_F21_a_frozen_database_is_unavailable_in_time_and_a_thawed_one_goes_on(
 ) -> None:
     note(log, "frozen/before")
     assert ask(database)
-    frozen = processes(server)
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(server):
         with pytest.raises(Unavailable):
             ask(database)
         with pytest.raises(Unavailable):
             note(log, "frozen/meanwhile")
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
     until(lambda: works(lambda: ask(database)))
     until(lambda: works(lambda: note(log, "frozen/after")))
     assert len(log.stream("peer", "frozen/meanwhile")) <= 1
+
+
+def test_F21_what_was_given_up_while_it_was_frozen_takes_no_place_from_who_asks_after_it(
+    server: EmbeddedPostgres,
+) -> None:
+    def give_up(_: int) -> None:
+        with pytest.raises(psycopg.OperationalError):
+            PatientConnection.connect(server.dsn(), connect_timeout=2)
+
+    # A process at rest makes so little garbage that nobody looks for it.
+    gc.disable()
+    try:
+        with frozen(server), ThreadPoolExecutor(24) as askers:
+            list(askers.map(give_up, range(24)))
+        database = Database(server.dsn(), LIMITS, size=3)
+        database.open()
+        try:
+            until(lambda: works(lambda: ask(database)))
+        finally:
+            database.close()
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 def test_F23_where_no_connection_is_left_it_is_unavailable_until_one_is(server: EmbeddedPostgres) -> None:
