@@ -69,7 +69,7 @@ def measure(
         ]
         rates: dict[str, list[float]] = {peer.name: [] for peer in taking}
         spent: dict[str, list[float]] = {peer.name: [] for peer in taking}
-        for turn in range(2 if quick else 3):
+        for turn in range(3 if quick else 5):
             for batch in batches:
                 batch.renew()
             for peer in (*taking[turn % len(taking) :], *taking[: turn % len(taking)]):
