@@ -53,10 +53,11 @@ def rejections(
         with archive.rejections.current() as connection:
             found = rejections_model.latest(connection, limit)
     for one in found:
-        titles = ", ".join(one.calling_ae_titles) or "unknown"
+        calling, called = (", ".join(titles) or "unknown" for titles in (one.calling_ae_titles, one.called_ae_titles))
         answer = f" ({one.answer})" if one.answer else ""
         at = one.last_at.isoformat(timespec="seconds")
-        typer.echo(history.escaped(f"{at}  {one.address}  {one.times} times  {one.why}{answer}  calling {titles}"))
+        told = f"{at}  {one.address}  {one.times} times  {one.why}{answer}  calling {calling}  called {called}"
+        typer.echo(history.escaped(told))
 
 
 def _known(settings: Settings, name: str) -> tuple[DeviceAdded, str, ssl.SSLContext | None]:

@@ -108,6 +108,7 @@ class DimseSettings(_Section):
 
     ``accept_any``, ``accept_any_rights`` and ``trust_this_machine`` hold until ``annals device accept-any`` changes
     them: are callers that are not registered admitted, what may they do, and may those on this machine do everything?
+    ``check_called_ae_title``: must they call ``ae_title``? Unset: as long as only registered devices are admitted.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - a server that devices reach
@@ -123,7 +124,7 @@ class DimseSettings(_Section):
     accept_any: bool = True
     accept_any_rights: Annotated[List, AfterValidator(_rights_at(Door.DIMSE))] = (Right.UPLOAD.value,)
     trust_this_machine: bool = True
-    check_called_ae_title: bool = False
+    check_called_ae_title: bool | None = None
     accept_unknown_sop_classes: bool = True
     processes: Annotated[int, Field(ge=0, le=64)] = 0
 

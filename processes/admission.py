@@ -57,22 +57,23 @@ class Admission:
     """The rules of the DIMSE door. ``initially`` holds until the door is changed by command.
 
     A registered AE title that calls from another address than its device's is no registered device, and may do no more
-    than that device all the same. ``own_addresses`` are where the archive probes itself from.
+    than that device all the same. ``check_called_ae_title``: must peers call this archive by its AE title? None: as
+    long as not anyone is admitted. ``own_addresses`` are where the archive probes itself from.
     """
 
     devices: Registered
     ae_title: str
     initially: AdmissionChanged
-    check_called_ae_title: bool = False
+    check_called_ae_title: bool | None = None
     own_addresses: frozenset[str] = field(default_factory=frozenset)
 
     def turned_away(self, calling: str, called: str, address: str) -> TurnedAway | None:
         """Why a peer gets no association, or None."""
-        if self.check_called_ae_title and called != self.ae_title:
-            return TurnedAway.CALLED_AE_TITLE
         if self._is_own_probe(calling, address):
             return None
         try:
+            if called != self.ae_title and self._is_called_ae_title_checked():
+                return TurnedAway.CALLED_AE_TITLE
             if away := self._stranger(calling, address):
                 self.devices.look_again()
                 away = self._stranger(calling, address)
@@ -106,6 +107,10 @@ class Admission:
         if known and device.lacking(known.rights, (Right.DOWNLOAD,)):
             raise Refused(Because.MOVE_DESTINATION_UNKNOWN, "Move Destination has no right DOWNLOAD")
         return known
+
+    def _is_called_ae_title_checked(self) -> bool:
+        asked = self.check_called_ae_title
+        return not self._anyone().accept_any if asked is None else asked
 
     def _stranger(self, calling: str, address: str) -> TurnedAway | None:
         known = self.devices.titled(calling)

@@ -65,6 +65,18 @@ def test_B29_odd_AE_titles_are_rejected_and_told_escaped(archive: Archive, title
     assert "\x1b" not in archive.log_lines()
 
 
+@pytest.mark.parametrize("title", [b"OTHER", b"annals", b"ANNAL"])
+def test_B29_C4_2_who_calls_another_archive_is_rejected_and_told(archive: Archive, title: bytes) -> None:
+    with RawPeer(archive.port) as peer:
+        peer.say(raw_peer.associate_request(calling=b"ALL", called=title))
+        answer = peer.answer()
+    assert answer is not None
+    assert answer[0] == raw_peer.RJ
+    assert answer[1][1:4] == b"\1\1\7"
+    told = f"called {title.decode()}"
+    until(lambda: told in archive.annals("device", "rejections").stdout, 60, "an administrator sees it")
+
+
 def test_NET_4_padding_does_not_make_another_AE_title(archive: Archive) -> None:
     with RawPeer(archive.port) as peer:
         peer.say(raw_peer.associate_request(calling=b"  ALL"))

@@ -114,6 +114,16 @@ def test_B29_the_called_AE_title_is_compared_where_that_is_asked_for() -> None:
     strict = Admission(book(), "ANNALS", OPEN, check_called_ae_title=True)
     assert strict.turned_away("CT", "annals", "192.0.2.7") is TurnedAway.CALLED_AE_TITLE
     assert strict.turned_away("CT", "ANNALS", "192.0.2.7") is None
+    lenient = replace(closed(DeviceAdded("CT", "192.0.2.7", 104)), check_called_ae_title=False)
+    assert lenient.turned_away("CT", "annals", "192.0.2.7") is None
+
+
+def test_B29_unless_it_is_said_the_called_AE_title_is_compared_as_long_as_not_anyone_is_admitted() -> None:
+    devices = book(DeviceAdded("CT", "192.0.2.7", 104))
+    admission = Admission(devices, "ANNALS", CLOSED)
+    assert admission.turned_away("CT", "OTHER", "192.0.2.7") is TurnedAway.CALLED_AE_TITLE
+    devices.admissions[Door.DIMSE] = OPEN
+    assert admission.turned_away("CT", "OTHER", "192.0.2.7") is None
 
 
 def test_NET_4_until_the_devices_are_known_a_peer_is_asked_to_come_again_and_nothing_is_allowed() -> None:
