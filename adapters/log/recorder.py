@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -148,6 +148,21 @@ class Recorder(PostgresApplicationRecorder):
         lent, self._lent, self._cursor = self._lent, None, None
         if lent:
             lent.__exit__(None, None, None)
+
+    @contextmanager
+    def in_haste(self, seconds: float) -> Iterator[psycopg.Cursor[Any]]:
+        """A transaction on a connection that is had, and answers each statement, within so many seconds or not at all.
+
+        Raises psycopg's errors, ``PoolTimeout`` among them.
+        """
+        with self.datastore.pool.connection(timeout=seconds) as connection:
+            assert isinstance(connection, PatientConnection)
+            patience, connection.patience_seconds = connection.patience_seconds, seconds
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    yield cursor
+            finally:
+                connection.patience_seconds = patience
 
     def announce(self) -> None:
         """Tell those who listen that there are new facts."""

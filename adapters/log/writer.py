@@ -28,6 +28,7 @@ from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.log")
 _AWAY = (OperationalError, InterfaceError, InternalError, psycopg.Error, psycopg_pool.PoolTimeout)
+_SETTLE_SECONDS = 1.5
 _SETTLE = "SELECT count(*) AS known FROM log.event WHERE originator_id = %s AND originator_version = %s AND state = %s"
 _HOLDERS = """
 SELECT string_agg(format('%%s (pid %%s)', coalesce(nullif(application_name, ''), backend_type), a.pid), ', ') AS holders
@@ -60,6 +61,7 @@ class GroupWriter:
         self._announcer = Announcer(recorder.announce)
         self._batch_max = limits.commit_batch_max
         self._wait_seconds = limits.database_timeout_seconds + limits.lock_timeout_seconds
+        self._settle_seconds = min(_SETTLE_SECONDS, limits.database_timeout_seconds)
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -155,7 +157,8 @@ class GroupWriter:
         """The answer to COMMIT may be lost: under the writer's lock the log itself tells what was committed (F22)."""
         _LOG.error("an append failed: %s%s", type(error).__name__, self._holders(error))
         try:
-            with self._recorder.datastore.transaction() as cursor:
+            # The peer has waited long already: whoever does not answer this soon is taken for away (F21).
+            with self._recorder.in_haste(self._settle_seconds) as cursor:
                 cursor.execute(
                     "SELECT set_config('lock_timeout', '1s', true), pg_advisory_xact_lock(%s)", (WRITER_LOCK,)
                 )
