@@ -283,6 +283,8 @@ def load(
             continue
         section, _, key = name.removeprefix(PREFIX).lower().partition("__")
         sources[f"{section}.{key}"] = name
+        if section not in values:
+            sources[section] = name
         group = values.setdefault(section, {})
         if isinstance(group, dict):
             group[key] = text

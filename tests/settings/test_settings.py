@@ -35,7 +35,7 @@ def test_B68_every_fault_is_named_with_its_key(tmp_path: Path) -> None:
         "[dimse]\nstore_port = 70000\nae_title = 'a title that is too long'\nsore_port = 1\n[limts]\nx = 1\n"
     )
     with pytest.raises(InvalidInput) as refused:
-        load(file, {"ANNALS_HTTP__PORT": "many", "ANNALS_LIMITS__PDU_MAX": "0"})
+        load(file, {"ANNALS_HTTP__PORT": "many", "ANNALS_LIMITS__PDU_MAX": "0", "ANNALS_DIMS__STORE_PORT": "1"})
     faults = "\n".join(refused.value.faults)
     for key in (
         "dimse.store_port",
@@ -44,9 +44,10 @@ def test_B68_every_fault_is_named_with_its_key(tmp_path: Path) -> None:
         "limts",
         "ANNALS_HTTP__PORT",
         "ANNALS_LIMITS__PDU_MAX",
+        "ANNALS_DIMS__STORE_PORT",
     ):
         assert key in faults
-    assert len(refused.value.faults) == 6
+    assert len(refused.value.faults) == 7
 
 
 def test_B68_broken_toml_names_the_line(tmp_path: Path) -> None:
