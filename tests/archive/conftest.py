@@ -70,7 +70,8 @@ class Archive:
         lay_database(self.data / "postgres")
         return self
 
-    def start(self, seconds: float = 60) -> Archive:
+    def begin(self) -> None:
+        """Start it, and wait for nothing."""
         with self.lines.open("ab") as lines:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "annals", "serve", "--data", str(self.data)],
@@ -80,6 +81,9 @@ class Archive:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def start(self, seconds: float = 60) -> Archive:
+        self.begin()
         try:
             until(lambda: self.ready() or self._died(), seconds, "the archive is ready")
         except AssertionError:

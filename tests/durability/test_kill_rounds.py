@@ -1,4 +1,4 @@
-"""``kill -9`` of any process of a running archive while instances come by C-STORE and STOW-RS (P1, P2, P15)."""
+"""``kill -9`` of any process of an archive while instances come, or of all while it starts (P1, P2, P15, F47)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _KINDS = ("supervisor", "dimse", "dicomweb", "reader", "web", "postmaster", "pos
 _ACKNOWLEDGED_A_ROUND = 5
 _SENT_BEFORE_MAX = 10
 _STUDIES_EVERY = 10
+_STARTS_KILLED, _STARTS_KILLED_IN_A_SOAK = 3, 20
+_START_SECONDS = 2.0
 
 pytestmark = [pytest.mark.durability, pytest.mark.timeout(3600)]
 
@@ -69,3 +72,21 @@ def test_P1_P2_what_was_acknowledged_outlives_every_kill(
     assert whole.broken_promises(acknowledged) == []
     ends_without_a_process(whole)
     assert [path for path in (whole.data / "storage").glob(".incoming/*/*") if path.name != "lease"] == []
+
+
+def test_F47_killed_again_and_again_while_it_starts_it_starts_in_the_end(
+    whole: WholeArchive, seeded: random.Random, soak: bool
+) -> None:
+    whole.start()
+    with sending(whole) as senders:
+        more_acknowledged(senders, _ACKNOWLEDGED_A_ROUND)
+        whole.kill()
+    for _ in range(_STARTS_KILLED_IN_A_SOAK if soak else _STARTS_KILLED):
+        whole.begin()
+        # A moment within what a start takes, until its readiness.
+        threading.Event().wait(seeded.uniform(0, _START_SECONDS))
+        whole.kill()
+    whole.start()
+    assert whole.unforeseen() == []
+    assert whole.broken_promises([one for sender in senders for one in sender.acknowledged]) == []
+    ends_without_a_process(whole)
