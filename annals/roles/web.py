@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 
 from adapters.files.storages import StoredFiles
@@ -19,6 +20,7 @@ from annals.settings import Settings
 from api import licence, wire
 from api.health import Check, create_app
 from domain.errors import Unavailable
+from processes.lag_alarm import LagAlarm
 from projections.catalogue import due
 
 _LOG = logging.getLogger("annals.roles")
@@ -62,13 +64,14 @@ def _checks(archive: Archive, files: StoredFiles) -> dict[str, Check]:
     def reading() -> Mapping[str, object]:
         lag = archive.log.head() - archive.catalogue.position()
         parked = archive.catalogue.parked()
-        if lag > archive.limits.lag_alarm_events:
+        if lags := alarm.rings(lag):
             _LOG.warning("the catalogue lags %d positions behind the log", lag)
         with archive.catalogue.now() as connection:
             waiting, failed = map(sum, zip(*due.counts(connection).values(), strict=True))
-        degraded = bool(parked or failed) or lag > archive.limits.lag_alarm_events
+        degraded = bool(parked or failed) or lags
         derived = {"derived_due": waiting, "derived_failed": failed}
         return {"lag": lag, "parked": parked, **derived, "degraded": degraded}
 
+    alarm = LagAlarm(archive.limits, time.monotonic)
     ports = dict(probes(archive, Trust(archive, archive.settings.tls)))
     return {"database": database, "storage": storage, **ports, "catalogue": reading}

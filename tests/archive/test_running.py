@@ -156,6 +156,32 @@ def test_a_killed_role_is_started_again(archive: Archive, role: str) -> None:
     assert send(archive)[0] == SUCCESS
 
 
+def test_P6_a_lag_that_lasts_is_shown_in_health_and_a_store_succeeds_all_the_same(
+    make_archive: Callable[..., Archive],
+) -> None:
+    limits = {"ANNALS_LIMITS__LAG_ALARM_EVENTS": "2", "ANNALS_LIMITS__LAG_ALARM_SECONDS": "1"}
+    archive = make_archive({**SMALL, **limits}).with_database().start()
+    (reader,) = [
+        pid for pid in archive.processes() if b"\0reader\0" in Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
+    ]
+
+    def catalogue() -> dict[str, int]:
+        status, body = archive.health()
+        assert status == 200
+        return dict(body["parts"]["catalogue"])
+
+    os.kill(reader, signal.SIGSTOP)
+    try:
+        for _ in range(4):
+            assert send(archive)[0] == SUCCESS
+        until(lambda: bool(catalogue()["degraded"]), 30, "the lag is shown")
+        assert catalogue()["lag"] > 2
+        assert "positions behind the log" in archive.log_lines()
+    finally:
+        os.kill(reader, signal.SIGCONT)
+    until(lambda: catalogue()["lag"] == 0 and not catalogue()["degraded"], 30, "it is read")
+
+
 def test_P12_F20_a_killed_database_is_A700_and_503_and_comes_back(archive: Archive) -> None:
     assert send(archive)[0] == SUCCESS
     postmaster = int((archive.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
