@@ -108,6 +108,8 @@ class Attachment:
         for branch in _BRANCHES:
             self._make_leaves(branch)
         incoming = disk.open_folder(self.root, INCOMING)
+        # ext4 gives a file an inode near its folder: where many were deleted lately, it may search long (decision 23).
+        disk.spread(incoming)
         try:
             self._temp = lease.TempFolder(incoming)
         except OSError:

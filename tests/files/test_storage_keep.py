@@ -7,8 +7,10 @@ import gc
 import hashlib
 import os
 import re
+import subprocess
 import threading
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from domain.errors import Because, InvalidInput, Refused
 from domain.instance import Content
 from domain.limits import MIB, Limits
 from tests.dicom.encoding import BIG_ENDIAN, CT_CLASS, DEFLATED, EXPLICIT, IMPLICIT, INSTANCE, element, image, minimal
+from tests.durability.disks import Disk, folder_for_disks
+from tests.files.conftest import LIMITS
 
 SYNTAXES = (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.3.4")
 
@@ -62,6 +66,28 @@ def test_a_new_storage_has_its_marker_its_folders_and_nothing_to_read_for_others
     assert (root / ".annals-storage").read_text().strip() == str(storage.storage_id)
     assert {path.name for path in root.iterdir()} == {".annals-storage", ".incoming"} | {f"{n:02x}" for n in range(256)}
     assert all(not path.stat().st_mode & 0o077 for path in (root, root / "00", root / ".incoming"))
+
+
+@pytest.fixture
+def ext4() -> Iterator[Path]:
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    with folder_for_disks() as folder:
+        yield Disk(folder, "disk", "ext4", 320).path
+
+
+def test_on_ext4_the_temp_folders_of_processes_are_laid_out_apart_also_in_a_storage_of_before(ext4: Path) -> None:
+    root = ext4 / "storage"
+    Storage.open(root, "default", LIMITS).close()
+    assert "T" in attributes(root / ".incoming")
+    subprocess.run(["chattr", "-T", str(root / ".incoming")], check=True)
+    Storage.open(root, "default", LIMITS).close()
+    assert "T" in attributes(root / ".incoming")
+
+
+def attributes(folder: Path) -> str:
+    """The letters that ``lsattr`` has for a folder."""
+    return subprocess.run(["lsattr", "-d", str(folder)], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def test_storages_made_by_several_threads_at_once_are_one(root: Path) -> None:
