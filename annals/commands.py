@@ -55,6 +55,7 @@ def explain(settings: Settings, uid: str) -> int:
         for level in (Level.IMAGE, Level.SERIES, Level.STUDY):
             with archive.catalogue.current() as connection:
                 rows = select(connection, {level: [uid]}, _SHOWN_MAX)
+                rows += select(connection, {level: [uid]}, _SHOWN_MAX, withdrawn=True)
             if rows:
                 typer.echo(f"{level.name.lower()} {history.escaped(uid)}: {len(rows)} instances")
                 facts = [fact for row in rows for fact in archive.log.stream(instance.KIND, row[1])]

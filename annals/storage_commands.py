@@ -101,7 +101,7 @@ def remove(
     name: Name,
     files: Annotated[bool, typer.Option("--files", help="Remove its object files too.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where it holds instances: they cannot be read then.")
+        bool, typer.Option("--force", help="Also where it holds instances: nobody finds or reads them then.")
     ] = False,
     data: Data = None,
     cfg: Cfg = None,

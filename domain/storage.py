@@ -50,7 +50,7 @@ class StorageChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class StorageRemoved(Event):
-    """A storage is no longer used; what it holds cannot be read until it is added again."""
+    """A storage is no longer used; what it holds is neither found nor read until it is added again."""
 
     NAME: ClassVar[str] = "StorageRemoved"
     name: str

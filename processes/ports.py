@@ -174,6 +174,10 @@ class Files(Protocol):
         """Open a temp file with a fresh Part 10 header (PS3.10 7.1)."""
         ...
 
+    def is_used(self, storage: str) -> bool:
+        """Whether there is a storage of this name, and it was not removed; not, whether it can be read now."""
+        ...
+
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked. Raises Refused or OSError."""
         ...

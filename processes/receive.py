@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -136,6 +136,9 @@ class Receiver:
             _LOG.error("%s of %s has no fact: %s", quarantined.path, quarantined.storage, error)
 
     def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
+        if known and not self._files.is_used(known.stored.content.storage):
+            # Its storage was removed: what has come again is all that there is.
+            known = replace(known, unreadable=True)
         return instance.store(known, stored, self._on_duplicate, self._same_patient(known, header))
 
     def _same_patient(self, known: instance.Instance | None, header: Header) -> bool:

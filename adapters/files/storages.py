@@ -101,6 +101,10 @@ class StoredFiles:
             self._buffers,
         )
 
+    def is_used(self, storage: str) -> bool:
+        """Whether there is a storage of this name, and it was not removed; not, whether it can be read now."""
+        return storage in self._by_name
+
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked; the caller closes it.
 

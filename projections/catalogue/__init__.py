@@ -1,11 +1,21 @@
 """Which patients, studies, series and instances are there, and where are their bytes?"""
 
 from domain.instance import InstanceMoved, InstanceReplaced, InstanceStored
-from projections.catalogue import due
+from domain.storage import StorageAdded, StorageRemoved
+from projections.catalogue import due, withdrawn
 from projections.catalogue.apply import keep, move
 from projections.catalogue.tables import TABLES
 from projections.engine import Projection
 
 CATALOGUE = Projection(
-    "catalogue", 6, TABLES + due.TABLES, {InstanceStored: keep, InstanceReplaced: keep, InstanceMoved: move}
+    "catalogue",
+    7,
+    TABLES + due.TABLES + withdrawn.TABLES,
+    {
+        InstanceStored: keep,
+        InstanceReplaced: keep,
+        InstanceMoved: move,
+        StorageAdded: withdrawn.restore,
+        StorageRemoved: withdrawn.withdraw,
+    },
 )

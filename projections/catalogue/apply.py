@@ -17,7 +17,7 @@ from domain.instance import InstanceMoved, InstanceStored
 from domain.matching import comparable
 from domain.person_name import groups
 from domain.temporal import moment
-from projections.catalogue import due
+from projections.catalogue import due, withdrawn
 from projections.catalogue.name_words import PREFIXES, learn
 
 _PATIENTS = """
@@ -130,6 +130,11 @@ def move(connection: Any, run: Sequence[Recorded]) -> None:
         content = event.content
         place = (content.size, content.header_size, content.transfer_syntax_uid, content.storage, content.path)
         rows.append((*place, event.sop_instance_uid, content.digest))
+    if withdrawn.holds(connection, [row[-2] for row in rows]):
+        for recorded, row in zip(run, rows, strict=True):
+            if not connection.execute(_MOVE, row).rowcount:
+                withdrawn.move(connection, recorded)
+        return
     with connection.cursor() as cursor:
         cursor.executemany(_MOVE, rows)
 
@@ -167,6 +172,7 @@ def _keep_instances(connection: Any, instances: Mapping[str, InstanceStored]) ->
                         *_content(stored),
                     )
                 )
+        withdrawn.forget(connection, [stored.sop_instance_uid for stored in new])
     for uid in known:
         connection.execute(_REPLACE, (*_content(instances[uid]), uid))
     return new

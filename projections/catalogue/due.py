@@ -48,6 +48,12 @@ INSERT INTO due (kind, study_instance_uid, series_instance_uid, position, change
 SELECT %s, study_instance_uid, series_instance_uid, 0, '-infinity' FROM series
 ON CONFLICT (kind, study_instance_uid, series_instance_uid) DO NOTHING
 """
+_FORGET = """
+DELETE FROM due WHERE study_instance_uid = ANY(%s) AND NOT EXISTS (
+    SELECT FROM series WHERE series.study_instance_uid = due.study_instance_uid
+        AND series.series_instance_uid = due.series_instance_uid
+)
+"""
 _TAKE = """
 WITH newest AS (
     SELECT kind, study_instance_uid, series_instance_uid FROM due
@@ -104,6 +110,11 @@ def note(connection: Any, changed: Iterable[tuple[str, str, int, datetime]]) -> 
     """Series (study, series, position of the fact, its time) that have other instances now: all kinds are due."""
     if rows := list(changed):
         connection.execute(_NOTE, (list(KINDS), *map(list, zip(*rows, strict=True))))
+
+
+def forget(connection: Any, study_instance_uids: Sequence[str]) -> None:
+    """Nothing is due of series of these studies that are not there any more."""
+    connection.execute(_FORGET, (list(study_instance_uids),))
 
 
 def everything(connection: Any, kind: str) -> None:

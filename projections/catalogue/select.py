@@ -12,7 +12,7 @@ from domain.attributes import Level
 _SELECT = SQL("""
     SELECT sop_class_uid, sop_instance_uid, series_instance_uid, study_instance_uid,
         digest, size, header_size, transfer_syntax_uid, storage, path
-    FROM instance WHERE {where}
+    FROM {source} WHERE {where}
     ORDER BY study_instance_uid, series_instance_uid, instance_number, sop_instance_uid LIMIT %s
 """)
 _CONDITIONS = {
@@ -25,9 +25,15 @@ _CONDITIONS = {
 }
 
 
-def select(connection: Any, keys: Mapping[Level, Sequence[str]], maximum: int) -> list[tuple[Any, ...]]:
-    """Rows of class, instance, series, study and content, in reading order; at most ``maximum``."""
+def select(
+    connection: Any, keys: Mapping[Level, Sequence[str]], maximum: int, *, withdrawn: bool = False
+) -> list[tuple[Any, ...]]:
+    """Rows of class, instance, series, study and content, in reading order; at most ``maximum``.
+
+    ``withdrawn``: those that are in removed storages instead, which no answer to a peer holds.
+    """
     conditions = [_CONDITIONS[level] for level in keys]
     parameters: list[Any] = [list(values) for values in keys.values()]
-    statement = _SELECT.format(where=SQL(" AND ").join(conditions))
+    source = SQL("withdrawn_instance" if withdrawn else "instance")
+    statement = _SELECT.format(source=source, where=SQL(" AND ").join(conditions))
     return list(connection.execute(statement, [*parameters, maximum]).fetchall())

@@ -1,8 +1,12 @@
-"""Generated histories and questions for the catalogue: few values, so that much collides."""
+"""Generated histories and questions for the catalogue: few values, so that much collides.
+
+There are two storages, which are removed and added again; what comes again while its storage is removed is kept anew.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -11,8 +15,18 @@ from hypothesis import strategies as st
 
 from domain.attributes import BY_TAG, Level
 from domain.event import Actor, Envelope, Event, Particulars, Recorded, stream_id
-from domain.instance import Content, InstanceReplaced, InstanceStored, OnDuplicate, fold, store
+from domain.instance import (
+    Content,
+    InstanceMoved,
+    InstanceReplaced,
+    InstanceStored,
+    OnDuplicate,
+    fold,
+    move,
+    store,
+)
 from domain.matching import Key
+from domain.storage import StorageAdded, StorageRemoved
 
 _NAMESPACE = UUID("0a1c7f52-52a1-5d0f-9f7e-3a2b1c4d5e6f")
 _AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -63,7 +77,7 @@ _OWN = _attributes(t00200013=st.integers(0, 2), t00080008=st.sampled_from(["ORIG
 
 
 def stored(
-    number: int, content: dict[str, Any], own: dict[str, Any], digest: str
+    number: int, content: dict[str, Any], own: dict[str, Any], digest: str, storage: str = "default"
 ) -> tuple[InstanceStored, Particulars]:
     """The instance of this number: its number decides its study, series and class."""
     study, series = f"1.{number % 3}", f"1.{number % 3}.{number % 5}"
@@ -73,7 +87,7 @@ def stored(
         (_CT, _SR)[number % 2],
         series,
         study,
-        Content(digest, 10, 300, "1.2.840.10008.1.2.1", "default", f"{digest}\t\\\n.dcm"),
+        Content(digest, 10, 300, "1.2.840.10008.1.2.1", storage, f"{digest}\t\\\n.dcm"),
         str(row.id),
         "d",
         own,
@@ -83,25 +97,41 @@ def stored(
 
 @st.composite
 def histories(draw: st.DrawFn, size: int = 14) -> list[Recorded]:
-    """Facts as the verb appends them, in the order of the log."""
+    """Facts as the verbs append them, in the order of the log."""
     streams: dict[str, list[Event]] = {}
     log: list[Recorded] = []
+    used = {"default", "second"}
+
+    def append(kind: str, name: str, fact: Event, row: Particulars | None = None) -> None:
+        past = streams.setdefault(name, [])
+        past.append(fact)
+        envelope = Envelope(_AT, Actor("device", "MODALITY"))
+        log.append(Recorded(len(log) * 3 + 1, stream_id(kind, name), len(past), fact, envelope, row))
+
     for _ in range(draw(st.integers(0, size))):
-        arriving, row = stored(draw(st.integers(0, 11)), draw(_CONTENTS), draw(_OWN), draw(st.sampled_from(["a", "b"])))
-        past = streams.setdefault(arriving.sop_instance_uid, [])
-        for fact in store(fold(past), arriving, OnDuplicate.REPLACE):
-            past.append(fact)
-            particulars = row if isinstance(fact, (InstanceStored, InstanceReplaced)) else None
-            log.append(
-                Recorded(
-                    len(log) * 3 + 1,
-                    stream_id("instance", arriving.sop_instance_uid),
-                    len(past),
-                    fact,
-                    Envelope(_AT, Actor("device", "MODALITY")),
-                    particulars,
-                )
-            )
+        step = draw(st.sampled_from(["arrive"] * 4 + ["remove", "add", "move"]))
+        storage = draw(st.sampled_from(sorted(used) or ["default"]))
+        if step == "remove" and used:
+            used.remove(storage)
+            append("storage", storage, StorageRemoved(storage))
+        elif step == "add" and len(used) < 2:
+            storage = draw(st.sampled_from(sorted({"default", "second"} - used)))
+            used.add(storage)
+            append("storage", storage, StorageAdded(storage, "id", "/path"))
+        elif used:
+            number, digest = draw(st.integers(0, 11)), draw(st.sampled_from(["a", "b"]))
+            arriving, row = stored(number, draw(_CONTENTS), draw(_OWN), digest, storage)
+            known = fold(streams.get(arriving.sop_instance_uid, []))
+            if step == "move" and known:
+                content = replace(known.stored.content, storage=storage)
+                for moved in move(known, content):
+                    append("instance", arriving.sop_instance_uid, moved)
+                continue
+            if known and known.stored.content.storage not in used:
+                known = replace(known, unreadable=True)
+            for fact in store(known, arriving, OnDuplicate.REPLACE):
+                particulars = row if isinstance(fact, (InstanceStored, InstanceReplaced)) else None
+                append("instance", arriving.sop_instance_uid, fact, particulars)
     return log
 
 
@@ -163,9 +193,17 @@ def expected(log: Sequence[Recorded], level: Level) -> list[dict[str, Any]]:
     series: dict[str, dict[str, Any]] = {}
     patients: dict[str, dict[str, Any]] = {}
     owner: dict[str, str] = {}
+    removed: set[str] = set()
     for recorded in log:
         fact = recorded.event
-        assert isinstance(fact, InstanceStored)
+        if isinstance(fact, StorageRemoved):
+            removed.add(fact.name)
+        elif isinstance(fact, StorageAdded):
+            removed.discard(fact.name)
+        elif isinstance(fact, InstanceMoved):
+            newest[fact.sop_instance_uid] = replace(newest[fact.sop_instance_uid], content=fact.content)
+        if not isinstance(fact, InstanceStored):
+            continue
         assert recorded.particulars
         content = recorded.particulars.content
         newest[fact.sop_instance_uid] = fact
@@ -173,7 +211,9 @@ def expected(log: Sequence[Recorded], level: Level) -> list[dict[str, Any]]:
         patients[owner[fact.study_instance_uid]] = dict(content["patient"])
         studies[fact.study_instance_uid] = {**content["patient"], **content["study"]}
         series[fact.series_instance_uid] = dict(content["series"])
-    instances = list(newest.values())
+    instances = [one for one in newest.values() if one.content.storage not in removed]
+    there = {one.study_instance_uid for one in instances}
+    studies = {uid: attributes for uid, attributes in studies.items() if uid in there}
     records = []
     if level is Level.PATIENT:
         for key, attributes in patients.items():

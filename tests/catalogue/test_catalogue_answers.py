@@ -26,7 +26,8 @@ from projections.catalogue.name_words import PREFIXES
 from projections.catalogue.narrow import conditions
 from tests.catalogue import population
 
-_TABLES = ("patient", "study", "series", "instance", "name_word")
+_TABLES = ("patient", "study", "series", "instance", "name_word", "due")
+_TABLES += ("withdrawn_study", "withdrawn_series", "withdrawn_instance")
 _UNIQUE = {
     Level.PATIENT: ("00100020", "00100021", "00201204"),
     Level.STUDY: ("0020000D",),
