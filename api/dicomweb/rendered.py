@@ -13,10 +13,11 @@ from api.dicomweb.frames import asked_frames
 from api.dicomweb.media_types import MediaType, accepted
 from api.dicomweb.rendering_parameters import media_types_of, rendering_parameters, thumbnail_parameters
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
-from api.dicomweb.showing import Part, answer, etag, is_known, unchanged
+from api.dicomweb.showing import Part, answer, etag, unchanged
 from api.dicomweb.targets import INSTANCE, LEVELS, add_resource, found, url_of
 from api.origin import service_root
 from api.problems import HttpRefusal
+from api.ranges import is_known
 from domain.device import Right
 from domain.errors import InvalidInput, NotAcceptable, NotThere
 from domain.rendering import (

@@ -55,12 +55,6 @@ def etag(wanted: Iterable[Wanted], *asked: object) -> str:
     return f'"{digest.hexdigest()[:32]}"'
 
 
-def is_known(request: Request, tag: str) -> bool:
-    """Whether the asker has it (RFC 9110 13.1.2)."""
-    given = ",".join(request.headers.getlist("if-none-match"))
-    return any(one.strip().removeprefix("W/") in (tag, "*") for one in given.split(","))
-
-
 def unchanged(tag: str) -> Response:
     """The answer to an asker who has it."""
     return Response(status_code=304, headers={"ETag": tag, **_FRESHNESS})

@@ -10,12 +10,13 @@ from api.dicomweb.acceptable import DICOM
 from api.dicomweb.outgoing import Outgoing
 from api.dicomweb.rendered import check_charset, part
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
-from api.dicomweb.showing import answer, etag, is_known, unchanged
+from api.dicomweb.showing import answer, etag, unchanged
 from api.dicomweb.targets import found, url_of
 from api.dicomweb.uri_parameters import UriRequest, uri_request
 from api.file_stream import FileStream, in_stream_thread
 from api.origin import service_root
 from api.problems import HttpRefusal
+from api.ranges import is_known
 from domain.attributes import Level
 from domain.device import Right
 from domain.errors import InvalidInput, NotAcceptable
