@@ -31,7 +31,7 @@ def changes(stored: StoredObject, wanted: str, ratio: float, *, as_instance: boo
         image.LOSSY: (b"CS", text(IS_LOSSY)),
         image.RATIO: (b"DS", _further(stored, image.RATIO, f"{ratio:.2f}")),
         image.METHOD: (b"CS", _further(stored, image.METHOD, method)),
-        image.IMAGE_TYPE: (b"CS", text(derived_type(stored.texts.get(image.IMAGE_TYPE, "")))),
+        image.IMAGE_TYPE: (b"CS", text(derived_type(stored.text(image.IMAGE_TYPE)))),
     }
     if functional_groups.are_in(stored):
         made |= functional_groups.typed(stored)
@@ -59,9 +59,8 @@ def _said(stored: StoredObject, method: str, ratio: float) -> dict[int, Change]:
 
 
 def _description(stored: StoredObject, method: str, ratio: float) -> str | None:
-    if stored.element(image.DERIVATION) and image.DERIVATION not in stored.texts:
-        return None
-    return description(stored.texts.get(image.DERIVATION, ""), method, ratio)
+    said, element = stored.text(image.DERIVATION), stored.element(image.DERIVATION)
+    return None if element and element.length and not said else description(said, method, ratio)
 
 
 def _reference(stored: StoredObject) -> tuple[bytes, bytes]:
@@ -85,11 +84,11 @@ def _evidence(stored: StoredObject) -> dict[int, Change]:
 
 
 def _named(stored: StoredObject, tag: int) -> str:
-    uid = stored.texts.get(tag, "").strip(" \0")
+    uid = stored.text(tag).strip(" \0")
     if not uid:
         raise Unfit("the object does not say what instance it is")
     return uid
 
 
 def _further(stored: StoredObject, tag: int, value: str) -> bytes:
-    return text("\\".join(filter(None, (stored.texts.get(tag, "").strip(" \0"), value))))
+    return text("\\".join(filter(None, (stored.text(tag).strip(" \0"), value))))

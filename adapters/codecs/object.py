@@ -72,17 +72,22 @@ class StoredObject:
 
     def _look_at(self, element: Element) -> None:
         tag, _, _, value, length, _ = element
-        if tag == EXTENDED_OFFSETS:
+        if tag in _NUMBERS:
+            if 2 <= length <= _TEXT_MAX:
+                self.numbers[tag] = int.from_bytes(self.source.read(value, 2), "big" if self.form.big else "little")
+        elif tag == EXTENDED_OFFSETS:
             if length < self.limits.fragments_max * 8:
                 self._extended = struct.unpack(f"<{length // 8}Q", self.source.read(value, length // 8 * 8))
         elif tag in FLOAT_PIXEL_DATA:
             self.has_float_pixels = True
-        elif length > _TEXT_MAX:
-            return
-        elif tag in _TEXTS:
+        elif tag in _TEXTS and length <= _TEXT_MAX:
             self.texts[tag] = self.source.read(value, length).decode("latin-1")
-        elif tag in _NUMBERS and length >= 2:
-            self.numbers[tag] = int.from_bytes(self.source.read(value, 2), "big" if self.form.big else "little")
+
+    def text(self, tag: int) -> str:
+        """The value of an element of the header; empty where it is not there or too long for a text."""
+        if (element := self.element(tag)) is None or element.length > _TEXT_MAX:
+            return ""
+        return self.source.peek(element.value, element.length).decode("latin-1")
 
     def element(self, tag: int) -> Element | None:
         """The element of the header with this tag."""
