@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from domain.rendering import Rendering
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A data set in an open file; whoever has it closes ``descriptor``.
+    """A data set in an open file; whoever has it closes ``descriptor``, or gives it to ``reuse``.
 
     ``lost`` tells that it was compressed with loss on its way, ``own_uid`` its SOP Instance UID where it became an
-    instance of its own by that.
+    instance of its own by that. ``reuse`` is for who has copied all bytes: the file may be written again at once, which
+    it may not be while a socket's queue refers to its pages (sendfile).
     """
 
     descriptor: int
@@ -24,6 +26,7 @@ class Stored:
     transfer_syntax_uid: str
     lost: bool = False
     own_uid: str = ""
+    reuse: Callable[[int], None] = os.close
 
 
 @dataclass(frozen=True, slots=True)

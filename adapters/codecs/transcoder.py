@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from adapters.codecs.image import Image
+from adapters.codecs.memory_files import MemoryFiles
 from adapters.codecs.workers import Workers
 from adapters.files.temporary import TemporaryFolder
 from adapters.rendering.messages import message_of
@@ -48,6 +49,7 @@ class Transcoder:
         folder = folder or TemporaryFolder(limits)
         self._workers = Workers(limits, count)
         self._temporary = folder.file
+        self._memory_files = MemoryFiles(2 * self._workers.count)
         self._lossy_as_instance = lossy_as_instance
         self._lock = threading.Lock()
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
@@ -58,7 +60,7 @@ class Transcoder:
         return self._workers.count
 
     def converted(self, stored: Stored, wanted: str) -> Stored:
-        """The object in another syntax, as an unlinked file whose descriptor the caller closes.
+        """The object in another syntax, as an unlinked file whose descriptor the caller closes or gives back.
 
         What is small is made in memory, since making a temp file takes as long as encoding a small frame.
         """
@@ -130,10 +132,11 @@ class Transcoder:
         for executor in threads or ():
             executor.shutdown(wait=False, cancel_futures=True)
         self._workers.close()
+        self._memory_files.close()
 
     def _in_memory(self, stored: Stored, wanted: str) -> Stored | None:
         """The object in a memory file; None where it has no room there."""
-        out = os.memfd_create("converted")
+        out = self._memory_files.take()
         request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
         answer: dict[str, Any] = {}
         try:
@@ -141,7 +144,7 @@ class Transcoder:
         finally:
             if _LOST not in answer:
                 os.close(out)
-        return _made(out, wanted, answer) if _LOST in answer else None
+        return _made(out, wanted, answer, self._memory_files.keep) if _LOST in answer else None
 
     def _convert(self, stored: Stored, wanted: str, out: int) -> dict[str, Any]:
         """Write the object into a file; what is told of it."""
@@ -217,8 +220,8 @@ class Transcoder:
             return self._threads
 
 
-def _made(out: int, wanted: str, answer: dict[str, Any]) -> Stored:
-    return Stored(out, 0, os.fstat(out).st_size, wanted, answer[_LOST], answer["own_uid"])
+def _made(out: int, wanted: str, answer: dict[str, Any], reuse: Callable[[int], None] = os.close) -> Stored:
+    return Stored(out, 0, os.fstat(out).st_size, wanted, answer[_LOST], answer["own_uid"], reuse)
 
 
 def close_result(future: Future[Stored]) -> None:

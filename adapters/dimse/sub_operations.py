@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -59,7 +58,7 @@ class SubOperations:
                 sent = one, message_id
             finally:
                 if stored:
-                    os.close(stored.descriptor)
+                    stored.reuse(stored.descriptor)
         if sent:
             yield self._answered(*sent)
 

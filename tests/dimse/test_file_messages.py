@@ -135,6 +135,17 @@ def test_the_next_file_is_read_while_the_peer_digests_the_one_before(tmp_path: P
     assert are_closed(opened)
 
 
+def test_C3_10_an_object_is_given_back_when_its_bytes_were_sent(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "1").write_bytes(bytes(100))
+    file = os.open(tmp_path / "1", os.O_RDONLY)
+    ready = Ready(lambda: Stored(file, 0, 100, SYNTAX, reuse=lambda given: said.append(f"back {given}")))
+    one = Wanted(CT, "1.1", "2", "3", Content("d", 100, 0, SYNTAX, "default", "p"))
+    list(operations(Peer(said)).statuses([(one, ready)]))
+    assert said == ["read 1", "send", f"back {file}", "answer 1"]
+    os.close(file)
+
+
 def test_C3_6_what_is_still_being_converted_lets_the_one_before_be_counted(tmp_path: Path) -> None:
     said: list[str] = []
     opened: list[int] = []
