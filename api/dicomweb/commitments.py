@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +12,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api.dicomweb.commitment_modules import REQUEST_SCHEMA, read_data_set, references, response_module
-from api.dicomweb.media_types import MULTIPART_RELATED, media_type
+from api.dicomweb.media_types import MULTIPART_RELATED, MediaType, media_type
 from api.dicomweb.model_types import JSON, PLAIN_JSON, XML, model_document, model_type
+from api.dicomweb.multipart import MultipartFault, only_part
 from api.dicomweb.rooms import Authorise, allowed
 from api.file_stream import in_stream_thread
 from api.origin import target
@@ -59,7 +60,10 @@ _LOOKED: dict[int | str, dict[str, Any]] = {
 }
 _REQUEST_BODY = {
     "required": True,
-    "content": {JSON: {"schema": REQUEST_SCHEMA}, XML: {"schema": {"type": "string", "format": "binary"}}},
+    "content": {
+        JSON: {"schema": REQUEST_SCHEMA},
+        **{key: {"schema": {"type": "string", "format": "binary"}} for key in (XML, MULTIPART_RELATED)},
+    },
 }
 
 
@@ -103,7 +107,7 @@ class _CommitmentService:
     async def ask(self, request: Request, transaction_uid: str, by: Actor) -> Response:
         """Take a request on and answer it, with 202 where deciding takes longer than anybody waits."""
         wanted, in_parts = model_type(request, _RESULT)
-        sent = _content_type(request)
+        sent = _content_type(request.headers.get("content-type", ""), (*_SENT, MULTIPART_RELATED))
         try:
             body = await self._body(request)
         except ClientDisconnect:
@@ -135,13 +139,24 @@ class _CommitmentService:
                 raise TooLarge(too_large)
         return bytes(body)
 
-    def _request(self, transaction_uid: str, body: bytes, sent: str, by: Actor) -> CommitmentRequested:
-        named = list(references(read_data_set(body, sent, self._limits)))
+    def _request(self, transaction_uid: str, body: bytes, sent: MediaType, by: Actor) -> CommitmentRequested:
+        name = sent.name
+        if name == MULTIPART_RELATED:
+            name, body = self._part(body, sent)
+        named = list(references(read_data_set(body, name, self._limits)))
         pairs = ((one.sop_class_uid, one.sop_instance_uid) for one in named)
         kinds = checked(transaction_uid, pairs, self._limits)
         asked = CommitmentRequested(transaction_uid, "", "", kinds, placed(named))
         self._commitments.request(asked, by)
         return asked
+
+    def _part(self, body: bytes, sent: MediaType) -> tuple[str, bytes]:
+        """What the one part of a multipart body is, and its bytes. Raises 400 and 415."""
+        try:
+            fields, part = only_part(body, sent.parameters.get("boundary", ""), self._limits)
+        except MultipartFault as fault:
+            raise HttpRefusal(400, str(fault)) from None
+        return _content_type(fields.get("content-type", sent.part_type), _SENT).name, part
 
     async def _decided(self, transaction_uid: str) -> Commitment | None:
         """The decision, or None where it is still to come: what was not begun here the worker does."""
@@ -175,12 +190,12 @@ def _valid(transaction_uid: str) -> str:
     return transaction_uid
 
 
-def _content_type(request: Request) -> str:
-    """What the body is. Raises :class:`HttpRefusal` (415) before it is read."""
+def _content_type(given: str, served: Sequence[str]) -> MediaType:
+    """What the body, or its part, is. Raises :class:`HttpRefusal` (415)."""
     try:
-        sent = media_type(request.headers.get("content-type", ""))
+        sent = media_type(given)
     except InvalidInput as error:
         raise HttpRefusal(415, f"Content-Type: {error}") from None
-    if sent.name not in _SENT:
-        raise HttpRefusal(415, f"a storage commitment is asked for in {JSON} or {XML}")
-    return sent.name
+    if sent.name in served and (sent.name != MULTIPART_RELATED or sent.part_type in ("", *_SENT)):
+        return sent
+    raise HttpRefusal(415, f"a storage commitment is asked for in {JSON} or {XML}, alone or as {MULTIPART_RELATED}")

@@ -181,6 +181,21 @@ class MultipartReader:
         return taken
 
 
+def only_part(body: bytes, boundary: str, limits: Limits) -> tuple[Mapping[str, str], bytes]:
+    """The header fields and the bytes of the one part of a body that is at hand. Raises :class:`MultipartFault`."""
+    reader = MultipartReader(boundary, limits)
+    found: list[tuple[Mapping[str, str], bytearray]] = []
+    for one in reader.feed(body):
+        if isinstance(one, PartBegins):
+            found.append((one.fields, bytearray()))
+        elif isinstance(one, PartBytes):
+            found[-1][1].extend(one.data)
+    reader.finish()
+    if len(found) != 1:
+        raise MultipartFault(f"the body has {len(found)} parts, where one is wanted")
+    return found[0][0], bytes(found[0][1])
+
+
 class MultipartWriter:
     """The framing of an answer: what goes before each part and behind the last. Lengths are known beforehand."""
 

@@ -24,6 +24,7 @@ from tests.dicom.encoding import CT_CLASS, minimal
 from tests.dicomweb.test_commitment_modules import sequence, sop, study, ui
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
+PARTS = f"multipart/related; boundary={stow.BOUNDARY}"
 MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
 NOT_THERE, ANOTHER_CLASS, AWAY = 0x0112, 0x0119, 0x0213
 ROOT = "1.2.826.0.1.3680043.8.498.29"
@@ -187,6 +188,20 @@ def test_C5_9_C7_1_asked_in_XML_and_answered_in_what_is_acceptable(archive: Arch
     assert look(archive, transaction, Accept="image/png").status == 406
 
 
+@pytest.mark.parametrize(("part_type", "type_of_all"), [(XML, XML), (JSON, JSON), (XML, ""), (JSON, "")])
+def test_C5_9_a_request_may_come_as_the_one_part_of_a_multipart(
+    archive: Archive, part_type: str, type_of_all: str
+) -> None:
+    """13.4.1.4: "The representation shall conform to Media Types described in Section 8.7.3"; in Table 8.7.3-3 XML is
+    multipart/related; type="application/dicom+xml".
+    """
+    (uid,) = stored(archive)
+    document = native_xml(sops(uid)) if part_type == XML else json.dumps(sops(uid)).encode()
+    of_all = f'multipart/related; boundary={stow.BOUNDARY}; type="{type_of_all}"'
+    answer = ask(archive, stow.multipart([document], part_type), Content_Type=of_all)
+    assert (answer.status, answer.module) == (200, sops(uid)), answer.body
+
+
 def test_C5_9_the_Transaction_UID_is_that_of_the_URL(archive: Archive) -> None:
     (uid,), transaction, other = stored(archive), str(generate_uid()), str(generate_uid())
     assert ask(archive, {**sops(uid), "00081195": ui(other)}, transaction).module == sops(uid)
@@ -261,6 +276,15 @@ def test_C5_4_C5_9_a_Transaction_UID_is_used_once(archive: Archive) -> None:
         (json.dumps(sops("1.2")).encode().ljust(20_001), JSON, 413),
         (json.dumps(sops("1.2")).encode(), "text/plain", 415),
         (json.dumps(sops("1.2")).encode(), "nonsense", 415),
+        (b"", PARTS, 400),
+        (stow.multipart([]), PARTS, 400),
+        (stow.multipart([json.dumps(sops("1.2")).encode()] * 2, JSON), PARTS, 400),
+        (stow.multipart([json.dumps(sops("1.2")).encode()], JSON)[:-8], PARTS, 400),
+        (stow.multipart([b"{"], JSON), PARTS, 400),
+        (stow.multipart([json.dumps(sops("1.2")).encode()], "text/plain"), PARTS, 415),
+        (stow.multipart([stow.multipart([b"{}"], JSON)], PARTS), PARTS.replace(stow.BOUNDARY, "b"), 400),
+        (stow.multipart([json.dumps(sops("1.2")).encode()], JSON), "multipart/related", 400),
+        (stow.multipart([json.dumps(sops("1.2")).encode()], JSON), f"{PARTS}; type=image/png", 415),
     ],
 )
 def test_C5_5_C5_9_what_is_no_request_is_refused_and_nothing_is_taken_on(
