@@ -25,6 +25,8 @@ _COMMA_VRS = frozenset(("UI", "CS", "AE"))
 _LIST_VRS = frozenset(("UI", "CS"))
 _EVERY_VRS = frozenset(("AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"))
 _HEX = frozenset("0123456789ABCDEFabcdef")
+_DIGITS_MAX = 18
+"""Of a number that a database counts with; clients ask for "all" by the largest that they know."""
 
 Path = tuple[str, ...]
 """Tags from a data set down: a tag alone, or sequences before it."""
@@ -108,7 +110,7 @@ def _read(reading: _Reading, name: str, value: str) -> None:
         elif reading.switches.setdefault(name, value == "true") != (value == "true"):
             reading.faults.append(f"{name}: stands twice")
     elif name in ("limit", "offset"):
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
+        if not (value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX):
             reading.faults.append(f"{name}: is not an unsigned number")
         elif reading.numbers.setdefault(name, int(value)) != int(value):
             reading.faults.append(f"{name}: stands twice")
