@@ -77,7 +77,7 @@ class Wakeups:
         backoff = _BACKOFF_FIRST_SECONDS
         while not self._ending:
             try:
-                with PatientConnection.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
+                with PatientConnection.connect(self._dsn, autocommit=True) as connection:
                     for channel in (CHANNEL, HURRY):
                         connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
                     backoff = _BACKOFF_FIRST_SECONDS

@@ -6,13 +6,14 @@ import select
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from domain.errors import Unavailable
@@ -28,8 +29,18 @@ _AWAY = (
     errors.LockNotAvailable,
     PoolTimeout,
 )
+_CONNECT_SECONDS = 5
 _LOOKS_MAX = 4
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+
+def in_time(conninfo: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with an end to the attempt to connect, where nobody has set one: the library's is over two minutes.
+
+    Raises psycopg's ``ProgrammingError`` where the text is no connection string.
+    """
+    is_set = "connect_timeout" in {**conninfo_to_dict(conninfo), **options}
+    return dict(options) if is_set else {**options, "connect_timeout": _CONNECT_SECONDS}
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -41,7 +52,7 @@ class PatientConnection(psycopg.Connection[Any]):
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
         """As the library's, but what was begun is closed where it did not come to be."""
         try:
-            return super().connect(conninfo, **options)
+            return super().connect(conninfo, **in_time(conninfo, options))
         except psycopg.Error as error:
             # The error holds the frames that hold the socket, and the server gives a place to whoever holds one.
             traceback.clear_frames(error.__traceback__)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from adapters.postgres.database import in_time
 from domain.errors import Unavailable
 
 _LOCK = 0x416E6E616C73
@@ -91,7 +92,7 @@ def check_durability(dsn: str) -> None:
 
 def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     try:
-        return psycopg.connect(dsn, autocommit=True)
+        return psycopg.connect(dsn, **in_time(dsn, {"autocommit": True}))
     except psycopg.ProgrammingError:
         # The library's own words may repeat a password.
         raise Unavailable(

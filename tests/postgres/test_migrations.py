@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from adapters.postgres import database
+from adapters.postgres.database import PatientConnection
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import check_durability, migrate
 from domain.errors import Unavailable
@@ -138,3 +141,16 @@ def test_a_database_that_does_not_keep_unicode_is_refused(postgres_server: Embed
 def test_CLI_3_a_database_that_does_not_answer_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(Unavailable, match="mend"):
         migrate("host=127.0.0.1 port=1 dbname=none connect_timeout=2", MIGRATIONS)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("connect", [check_durability, PatientConnection.connect])
+def test_F19_CLI_3_a_machine_that_takes_a_connection_and_says_nothing_is_given_up(
+    connect: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_CONNECT_SECONDS", 2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises((Unavailable, psycopg.OperationalError), match="timeout expired"):
+            connect(f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=none")
