@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.event import Event, Recorded
 
-_LEFT_OUT = {"attributes", "document", "particulars", "particulars_digest", "warnings"}
+_LEFT_OUT = {"attributes", "document", "particulars", "particulars_digest"}
 _ENTRIES_SHOWN = 8
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from adapters.dimse.answers import SUCCESS, status_of
+from adapters.dimse.answers import DATA_SET_DOES_NOT_MATCH_SOP_CLASS, SUCCESS, comment, status_of
 from adapters.dimse.association import Association
 from adapters.dimse.command import Command
 from adapters.dimse.errors import AssociationEnded
@@ -32,13 +32,17 @@ class StoreService:
             incoming = self._open(association, context_id, request)
             self.half_received += 1
             association.read_data_set(incoming.write)
-            self._receiver.finish(incoming, by=_actor(association), cause=f"{association.id}/{request.message_id}")
-            status, said = SUCCESS, ""
+            received = self._receiver.finish(
+                incoming, by=_actor(association), cause=f"{association.id}/{request.message_id}"
+            )
+            is_refused, fault = False, received.header.pixel_fault
+            status, said = (DATA_SET_DOES_NOT_MATCH_SOP_CLASS, comment(fault)) if fault else (SUCCESS, "")
             self.stored += 1
             self.half_received -= 1
         except AssociationEnded:
             raise
         except Exception as error:  # noqa: BLE001 - the door's one place where errors become statuses
+            is_refused = True
             status, said = status_of(error)
             level = logging.DEBUG if isinstance(error, ToldTogether) else logging.WARNING
             _LOG.log(level, "C-STORE from %s refused with %04X: %s", _peer(association), status, said)
@@ -47,7 +51,7 @@ class StoreService:
             if incoming is not None:
                 incoming.discard()
         association.send(context_id, request.response(status, error_comment=said))
-        if status != SUCCESS:
+        if is_refused:
             association.skip_data_set()
 
     def _open(self, association: Association, context_id: int, request: Command) -> Incoming:

@@ -26,7 +26,7 @@ from tests.archive import samples
 from tests.archive.conftest import Archive
 from tests.archive.samples import Sample
 
-SUCCESS, CANNOT_UNDERSTAND, IDENTIFIER_DOES_NOT_MATCH = 0x0000, 0xC000, 0xA900
+SUCCESS, NOT_AS_DESCRIBED, CANNOT_UNDERSTAND, IDENTIFIER_DOES_NOT_MATCH = 0x0000, 0xB007, 0xC000, 0xA900
 NOT_OF_DATA_SETS = ("MIME", "XML", "SMPTE", "Papyrus")
 WRITTEN_BY_TOOLS = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
 OTHERS = sorted(
@@ -59,10 +59,14 @@ def check_stored(archive: Archive, sample: Sample) -> None:
     assert meta.ImplementationVersionName.startswith("ANNALS")
 
 
-def expected_status(sample: Sample) -> int:
-    """Some samples' file headers name another instance than their data sets, and are sent under that name."""
-    named = read_file_meta_info(sample.path).MediaStorageSOPInstanceUID
-    return SUCCESS if named == sample.sop_instance_uid else IDENTIFIER_DOES_NOT_MATCH
+def expected_status(sample: Sample, comment: str) -> int:
+    """Some samples' file headers name another instance than their data sets, and are sent under that name.
+
+    Of some the pixel data is not what they say of it (B08).
+    """
+    if read_file_meta_info(sample.path).MediaStorageSOPInstanceUID != sample.sop_instance_uid:
+        return IDENTIFIER_DOES_NOT_MATCH
+    return NOT_AS_DESCRIBED if comment.startswith("PixelData: ") else SUCCESS
 
 
 def given_back(archive: Archive, sent: list[Sample]) -> dict[str, bytes]:
@@ -110,7 +114,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_sample_of_pydicom_is_kept_and_given_back_byte_for_byte(archive: Archive, made: Path) -> None:
     sent = list(samples.all_different(made))
     assert len(sent) > 100
-    stored = []
+    stored, warned = [], []
     for sample in sent:
         status, comment = samples.send(archive.port, sample)
         if status == CANNOT_UNDERSTAND:
@@ -118,11 +122,14 @@ def test_every_sample_of_pydicom_is_kept_and_given_back_byte_for_byte(archive: A
             with pytest.raises(ValueError, match="less than expected"):
                 dcmread(sample.path).pixel_array  # noqa: B018
             continue
-        assert status == expected_status(sample), (sample, comment)
-        if status == SUCCESS:
+        assert status == expected_status(sample, comment), (sample, comment)
+        if status in (SUCCESS, NOT_AS_DESCRIBED):
             check_stored(archive, sample)
             stored.append(sample)
+        if status == NOT_AS_DESCRIBED:
+            warned.append((sample.path.name, comment))
     assert len(stored) > 100
+    assert len(warned) < 20, warned
     got = given_back(archive, stored)
     assert {sample.sop_instance_uid for sample in stored} == set(got)
     assert all(got[sample.sop_instance_uid] == sample.data_set() for sample in stored)

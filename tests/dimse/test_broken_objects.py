@@ -8,9 +8,10 @@ import pytest
 
 from adapters.dicom.part10 import read_file_header
 from domain.association import AssociationAborted
+from domain.instance import InstanceStored
 from domain.quarantine import InstanceQuarantined
 from tests.dicom.broken import BROKEN, CANNOT_UNDERSTAND, WHOLE, deflate_bomb
-from tests.dicom.encoding import CT_CLASS, INSTANCE
+from tests.dicom.encoding import CT_CLASS, INSTANCE, description, minimal
 from tests.dimse.conftest import Door, until
 from tests.dimse.raw_peer import (
     COMMAND,
@@ -34,7 +35,7 @@ CONTEXTS = [
     context(5, CT_IMAGE, DEFLATED),
     context(7, MR_CLASS, EXPLICIT),
 ]
-SUCCESS, MISMATCH, INVALID_UID = 0x0000, 0xA900, 0x0117
+SUCCESS, NOT_AS_DESCRIBED, MISMATCH, INVALID_UID = 0x0000, 0xB007, 0xA900, 0x0117
 NOT_OF_THE_CONTEXT = 0x0122
 PIECE = 16_000
 
@@ -102,6 +103,23 @@ def test_C2_2_an_object_that_is_not_what_the_request_names_is_kept_aside(door: D
     assert raw[read_file_header(raw).size :] == WHOLE
     assert recorded.envelope.by.kind == "device"
     assert door.temp_files() == []
+
+
+@pytest.mark.parametrize(("length", "status"), [(32, SUCCESS), (30, NOT_AS_DESCRIBED), (36, NOT_AS_DESCRIBED)])
+def test_B08_C2_3_pixels_that_are_not_as_described_are_stored_with_a_warning(
+    door: Door, length: int, status: int
+) -> None:
+    before, head = door.objects(), door.log.head()
+    uid = f"{INSTANCE}.{length}"
+    with RawPeer(door.port) as peer:
+        peer.established(associate_request(CONTEXTS))
+        data_set = minimal([*description(4, 4), (0x7FE00010, "OW", bytes(length))], instance=uid)
+        assert stored(peer, data_set, instance=uid) == status
+        assert peer.echo() == SUCCESS
+    assert door.objects() == before + 1
+    (recorded,) = door.log.read(head, 1)
+    assert isinstance(recorded.event, InstanceStored)
+    assert bool(recorded.event.warnings) == (status != SUCCESS)
 
 
 def test_B12_a_deflate_bomb_is_refused(door: Door) -> None:
