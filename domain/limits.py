@@ -145,7 +145,6 @@ class Limits:
     port_wait_seconds: float = 10.0
     drain_timeout_seconds: float = 8.0
     health_probe_timeout_seconds: float = 3.0
-    incoming_grace_seconds: float = 60.0
     storage_free_min: int = 2 * GIB
     storage_check_seconds: float = 1.0
     storage_suspect_seconds: float = 30.0

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from adapters.dicom.findings import Scan, Values
-from adapters.dicom.pixels import INCOMPLETE, pixel_fault
+from adapters.dicom.pixels import pixel_fault
 from adapters.dicom.remembered import Parts, RememberedParts, key_of
 from adapters.dicom.scan import Scanner
 from adapters.dicom.source import Read
@@ -40,16 +40,10 @@ _CODED_ENTRY = frozenset(
 class Indexer:
     """Checks data sets and reads their headers; one serves all threads of a process."""
 
-    def __init__(
-        self, limits: Limits, *, crop_accession_number: bool = False, refuse_incomplete_pixels: bool = False
-    ) -> None:
-        """``crop_accession_number``: index 16 characters of it (NET-7).
-
-        ``refuse_incomplete_pixels``: refuse what is else stored with a warning: pixel data shorter than described.
-        """
+    def __init__(self, limits: Limits, *, crop_accession_number: bool = False) -> None:
+        """``crop_accession_number``: index 16 characters of it (NET-7)."""
         self._limits = limits
         self._crop = crop_accession_number
-        self._refuse_incomplete_pixels = refuse_incomplete_pixels
         self._sets = CharacterSetReader()
         self._remembered = RememberedParts()
         self._plan = {
@@ -86,8 +80,6 @@ class Indexer:
         parts, attributes = self._read_parts(scan, warnings)
         elsewhere = _PIXEL_DATA_PROVIDER_URL in scan.values
         if fault := pixel_fault(attributes, scan.pixels, encoding, elsewhere):
-            if self._refuse_incomplete_pixels and fault in INCOMPLETE:
-                raise Refused(Because.CANNOT_UNDERSTAND, fault)
             warnings.add(fault)
         return Header(sop_class, sop_instance, series, study, parts, attributes, tuple(warnings.texts), fault)
 

@@ -13,8 +13,6 @@ SHORTER = "PixelData: is shorter than its description"
 LONGER = "PixelData: is longer than its description"
 ENCAPSULATED = "PixelData: is encapsulated in a native transfer syntax"
 NATIVE = "PixelData: is not encapsulated in an encapsulated transfer syntax"
-INCOMPLETE = (MISSING, SHORTER)
-"""The warnings that say that a part of the image is not there."""
 
 _BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 _EIGHTHS_A_PIXEL = {"YBR_FULL_422": 16, "YBR_PARTIAL_422": 16, "YBR_PARTIAL_420": 12}
