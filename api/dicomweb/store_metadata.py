@@ -14,6 +14,7 @@ from api.dicomweb.native_xml_reader import read_native_xml
 from api.dicomweb.store_answer import Outcome, failed
 from api.dicomweb.store_parts import Finishers, StoreRequest, failed_part, stored
 from domain.errors import Because, InvalidInput, Refused, TooLarge
+from domain.identifiers import uid_fault
 from domain.limits import Limits
 from processes.ports import Composition, Incoming
 from processes.receive import Receiver
@@ -117,11 +118,11 @@ class MetadataParts:
 
     def _store(self, data_set: Mapping[str, Any], number: int) -> Outcome:
         incoming: Incoming | None = None
-        named = ("", "")
         try:
             composed = self._composition.compose(data_set)
-            named = (composed.sop_class_uid, composed.sop_instance_uid)
-            incoming = self._receiver.open(*named, composed.transfer_syntax_uid, "")
+            incoming = self._receiver.open(
+                composed.sop_class_uid, composed.sop_instance_uid, composed.transfer_syntax_uid, ""
+            )
             for piece in composed.data_set:
                 incoming.write(piece)
             received = self._receiver.finish(
@@ -132,7 +133,24 @@ class MetadataParts:
             )
             return stored(received)
         except Exception as error:  # noqa: BLE001 - told as this data set's failure
-            return failed_part(error, *named)
+            return failed_part(error, *_identity(data_set))
         finally:
             if incoming is not None:
                 incoming.discard()
+
+
+def _identity(data_set: Mapping[str, Any]) -> tuple[str, str]:
+    """SOP Class and Instance UID as the metadata tells them, so that its failure is that of an instance (Table I.1-1).
+
+    Both empty where one of them is none.
+    """
+    sop_class_uid, sop_instance_uid = (_uid(data_set.get(tag)) for tag in ("00080016", "00080018"))
+    return (sop_class_uid, sop_instance_uid) if sop_class_uid and sop_instance_uid else ("", "")
+
+
+def _uid(element: Any) -> str:
+    values = element.get("Value") if isinstance(element, dict) else None
+    uid = (
+        values[0].rstrip("\0 ") if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str) else ""
+    )
+    return "" if uid_fault(uid) else uid

@@ -110,7 +110,8 @@ def test_C7_12_metadata_and_bulk_data_are_the_object_again(archive: Archive, nam
     assert told(stored) == told(image)
 
 
-def test_several_data_sets_share_a_request_and_one_broken_fails_alone(archive: Archive) -> None:
+def test_C7_11_several_data_sets_share_a_request_and_a_broken_one_fails_alone(archive: Archive) -> None:
+    """Table I.1-1: Failed SOP Sequence names the instance; Other Failures (0008,119A) are of what told none."""
     first, (_, _, one), bulks = parted(samples.SAMPLES / "CT_small.dcm")
     broken = {**json.loads(one)[0], "00080018": {"vr": "UI", "Value": ["../../x"]}}
     missing = {**json.loads(one)[0], "00080018": {"vr": "UI", "Value": ["1.2.3.99"]}}
@@ -118,8 +119,8 @@ def test_several_data_sets_share_a_request_and_one_broken_fails_alone(archive: A
     document = json.dumps([broken, *json.loads(one), missing]).encode()
     answer = store(archive, (JSON, "", document), *bulks, (OCTETS, "bulk/unused", b"x"), (OCTETS, "", b"x"))
     assert (answer.status, answer.stored) == (202, [first.SOPInstanceUID])
-    assert answer.failed == {}
-    assert answer.others == 4 * [CANNOT_UNDERSTAND]
+    assert answer.failed == {"1.2.3.99": CANNOT_UNDERSTAND}
+    assert answer.others == 3 * [CANNOT_UNDERSTAND]
 
 
 def test_metadata_alone_needs_no_multipart(archive: Archive) -> None:
@@ -281,7 +282,7 @@ def test_C7_12_frames_that_are_not_those_of_one_image_are_refused(
     frames = [("image/jpeg", "p", _frames_of(name)[1][0]) for name in parts]
     before = objects(archive)
     answer = store(archive, (JSON, "", json.dumps([model]).encode()), *frames)
-    assert (answer.status, answer.others) == (400, [CANNOT_UNDERSTAND]), answer.body
+    assert (answer.status, answer.failed) == (400, {"1.2.3.5.10": CANNOT_UNDERSTAND}), answer.body
     assert objects(archive) == before
 
 
@@ -570,7 +571,7 @@ def test_C7_12_a_document_of_another_type_than_the_metadata_says_is_refused(arch
     said = {"00420011": {"vr": "OB", "BulkDataURI": "d"}, "00420012": {"vr": "LO", "Value": ["model/stl"]}}
     model = _model("1.2.3.5.5", PDF, **said)
     answer = store(archive, (JSON, "", json.dumps([model]).encode()), ("application/pdf", "d", b"%PDF-1.4"))
-    assert (answer.status, answer.others) == (400, [CANNOT_UNDERSTAND])
+    assert (answer.status, answer.failed) == (400, {"1.2.3.5.5": CANNOT_UNDERSTAND})
 
 
 _BASELINE = next(generate_frames(dcmread(samples.SAMPLES / "SC_rgb_jpeg_dcmtk.dcm").PixelData, number_of_frames=1))
@@ -675,7 +676,7 @@ def test_pixels_that_no_transfer_syntax_holds_as_they_are(
     before = objects(archive)
     answer = store(archive, (JSON, "", json.dumps([model]).encode()), (media_type, "p", data))
     assert answer.status == {SYNTAX_NOT_SUPPORTED: 415, CANNOT_UNDERSTAND: 400}[reason]
-    assert [*answer.failed.values(), *answer.others] == [reason]
+    assert answer.failed == {"1.2.3.5.6": reason}
     assert objects(archive) == before
 
 
