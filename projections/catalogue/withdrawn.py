@@ -83,6 +83,9 @@ UPDATE withdrawn_instance
 SET size = %s, header_size = %s, transfer_syntax_uid = %s, storage = %s, path = %s
 WHERE sop_instance_uid = %s AND digest = %s
 """
+_PATIENT = "SELECT set_config('statement_timeout', '0', true)"
+"""For the rest of the transaction: a storage holds any number of instances, and a fact that is given up comes again."""
+
 _HELD = "SELECT 1 FROM withdrawn_instance WHERE sop_instance_uid = ANY(%s) LIMIT 1"
 _FORGET = "DELETE FROM withdrawn_instance WHERE sop_instance_uid = ANY(%s)"
 
@@ -91,6 +94,7 @@ def withdraw(connection: Any, run: Sequence[Recorded]) -> None:
     """Storages were removed: nothing that they hold is there any more."""
     for event in (recorded.event for recorded in run):
         assert isinstance(event, StorageRemoved)
+        connection.execute(_PATIENT)
         affected = connection.execute(_AFFECTED.format("instance"), (event.name,)).fetchall()
         connection.execute(_WITHDRAW, (event.name,))
         studies = _counted(connection, affected)
@@ -131,6 +135,7 @@ def _restore(connection: Any, storage: str, recorded: Recorded) -> None:
     affected = connection.execute(_AFFECTED.format("withdrawn_instance"), (storage,)).fetchall()
     if not affected:
         return
+    connection.execute(_PATIENT)
     connection.execute(_RESTORE, (storage,))
     connection.execute(_RESTORE_SERIES, tuple(map(list, zip(*affected, strict=True))))
     connection.execute(_RESTORE_STUDIES, (sorted({study for study, _ in affected}),))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,17 +18,18 @@ from hypothesis import strategies as st
 
 from adapters.postgres.embedded import EmbeddedPostgres
 from domain.attributes import Level
-from domain.event import Recorded
+from domain.event import Actor, Envelope, Recorded, stream_id
 from domain.fuzzy_name import words
 from domain.matching import Key, Query, matches
+from domain.storage import StorageAdded, StorageRemoved
 from projections.catalogue import CATALOGUE
 from projections.catalogue.find import find
 from projections.catalogue.name_words import PREFIXES
 from projections.catalogue.narrow import conditions
 from tests.catalogue import population
 
-_TABLES = ("patient", "study", "series", "instance", "name_word", "due")
-_TABLES += ("withdrawn_study", "withdrawn_series", "withdrawn_instance")
+_WITHDRAWN = ("withdrawn_study", "withdrawn_series", "withdrawn_instance")
+_TABLES = ("patient", "study", "series", "instance", "name_word", "due", *_WITHDRAWN)
 _UNIQUE = {
     Level.PATIENT: ("00100020", "00100021", "00201204"),
     Level.STUDY: ("0020000D",),
@@ -121,6 +123,28 @@ def test_P7_D11_any_cutting_of_the_log_gives_the_same_tables(
     assert _contents(connection) == whole
     _apply(connection, log, range(1, len(log)))
     assert _contents(connection) == whole
+
+
+def test_B52_STO_2_a_storage_of_any_size_is_withdrawn_and_comes_back_however_long_it_takes(
+    connection: psycopg.Connection[Any],
+) -> None:
+    """A fact that is given up at the time limit of a query is read again, and given up again, without end."""
+    envelope = Envelope(datetime(2024, 1, 1, tzinfo=UTC), Actor("user", "t"))
+    content: dict[str, Any] = {"patient": {}, "study": {}, "series": {}}
+    made = (population.stored(number, content, {}, "a") for number in range(3_000))
+    log = [
+        Recorded(number, stream_id("instance", fact.sop_instance_uid), 1, fact, envelope, row)
+        for number, (fact, row) in enumerate(made, 1)
+    ]
+    _apply(connection, log)
+    whole = _contents(connection)
+    for fact in (StorageRemoved("default"), StorageAdded("default", "id", "/path")):
+        connection.execute("SELECT set_config('statement_timeout', '2', true)")
+        _apply_batch(connection, [Recorded(4_000, stream_id("storage", "default"), 1, fact, envelope)])
+        if isinstance(fact, StorageRemoved):
+            assert not any(_contents(connection)[table] for table in ("study", "series", "instance", "due"))
+    tables = ("study", "series", "instance", *_WITHDRAWN)
+    assert {table: _contents(connection)[table] for table in tables} == {table: whole[table] for table in tables}
 
 
 @pytest.mark.parametrize(("tag", "before"), [("00100010", ""), ("00080090", "00080090 "), ("00081060", "00081060 ")])
