@@ -132,10 +132,10 @@ def forget(connection: Any, sop_instance_uids: Sequence[str]) -> None:
 
 
 def _restore(connection: Any, storage: str, recorded: Recorded) -> None:
+    connection.execute(_PATIENT)
     affected = connection.execute(_AFFECTED.format("withdrawn_instance"), (storage,)).fetchall()
     if not affected:
         return
-    connection.execute(_PATIENT)
     connection.execute(_RESTORE, (storage,))
     connection.execute(_RESTORE_SERIES, tuple(map(list, zip(*affected, strict=True))))
     connection.execute(_RESTORE_STUDIES, (sorted({study for study, _ in affected}),))
