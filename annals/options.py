@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from annals import settings
+from annals.supervisor import LIFELINE_VARIABLE
 from domain.event import Actor
 
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", envvar="ANNALS_DATA")]
@@ -16,9 +17,9 @@ Cfg = Annotated[Path | None, typer.Option("--cfg", help="A TOML file with settin
 
 
 def settings_of(cfg: Path | None, data: Path | None) -> settings.Settings:
-    """The settings; what is doubtful in them is said."""
+    """The settings; what is doubtful in them is said, but not again by each child of the supervisor."""
     read, warnings = settings.load(cfg, os.environ, data=data)
-    for warning in warnings:
+    for warning in warnings if LIFELINE_VARIABLE not in os.environ else ():
         typer.echo(f"annals: warning: {warning}", err=True)
     return read
 

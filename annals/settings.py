@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-import stat
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from annals.settings_sources import Sources, passed_over
 from domain.admission import AdmissionChanged, Door
 from domain.device import Right, ae_title_fault, rights_of
 from domain.errors import InvalidInput
 from domain.licence import vendor_key
 from domain.limits import Limits
 
-PREFIX = "ANNALS_"
 _LOADER_SAYS = {"extra_forbidden": "is not a known setting"}
 
 
@@ -273,47 +271,19 @@ class Settings(_Section):
 def load(
     file: Path | None, environment: Mapping[str, str], *, data: Path | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
-    """Read the settings and the warnings about them. Raises :class:`InvalidInput` with every fault and its key."""
-    faults: list[str] = []
-    warnings: list[str] = []
-    values = _read_file(file, faults, warnings) if file else {}
-    sources: dict[str, str] = {}
-    for name, text in sorted(environment.items()):
-        if not name.startswith(PREFIX) or "__" not in name:
-            continue
-        section, _, key = name.removeprefix(PREFIX).lower().partition("__")
-        sources[f"{section}.{key}"] = name
-        if section not in values:
-            sources[section] = name
-        group = values.setdefault(section, {})
-        if isinstance(group, dict):
-            group[key] = text
+    """Read the settings and the warnings about them. Raises :class:`InvalidInput` with all faults and their places."""
+    given = Sources(file, environment)
+    faults, values = given.faults, given.values
     if data is not None:
         values["data"] = data
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
             said = _LOADER_SAYS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-            where = sources.get(key) or (f"{key} in {file}" if file else key)
-            faults.append(f"{where}: {said}")
+            faults.append(f"{given.where(fault['loc'])}: {said}")
         raise InvalidInput(faults) from None
     if faults:
         raise InvalidInput(faults)
-    return settings, tuple(warnings)
-
-
-def _read_file(file: Path, faults: list[str], warnings: list[str]) -> dict[str, Any]:
-    try:
-        text = file.read_text("utf-8")
-        mode = file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput([f"--cfg {file}: cannot be read: {error}"]) from None
-    if mode & stat.S_IROTH and "dsn" in text:
-        warnings.append(f"{file} is readable by everyone and names a database: chmod 600 it")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        faults.append(f"--cfg {file}: {error}")
-        return {}
+    sections = {name: keys for name, keys in settings.model_dump().items() if isinstance(keys, dict)}
+    return settings, (*given.warnings, *passed_over(environment, sections))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from annals.options import settings_of
 from annals.settings import load
 from domain.errors import InvalidInput
 from tests.licence.vendor import Vendor
@@ -50,16 +51,70 @@ def test_B68_every_fault_is_named_with_its_key(tmp_path: Path) -> None:
     assert len(refused.value.faults) == 7
 
 
-def test_B68_broken_toml_names_the_line(tmp_path: Path) -> None:
+def test_B68_a_fault_of_the_file_names_its_line_and_one_of_the_environment_its_variable(tmp_path: Path) -> None:
     file = tmp_path / "annals.toml"
-    file.write_text("[dimse]\nstore_port = = 1\n")
-    with pytest.raises(InvalidInput, match="line 2"):
+    file.write_text(
+        "# ours\n\n[dimse]\nae_title = 'ANNALS'\nstore_port = 70000\n"
+        "accept_any_rights = [\n  'UPLOAD',\n  5,\n]\n"
+        "[limts]\nx = 1\n[limits]\n'pdu_max' = 'big'\n"
+    )
+    with pytest.raises(InvalidInput) as refused:
+        load(file, {"ANNALS_LIMITS__PDU_MAX": "0", "ANNALS_DIMSE__COLOUR": "red"})
+    told = [fault.rpartition(": ")[0] for fault in refused.value.faults]
+    assert sorted(told) == [
+        "ANNALS_DIMSE__COLOUR",
+        "ANNALS_LIMITS__PDU_MAX",
+        f"dimse.accept_any_rights.1 in {file}, line 6",
+        f"dimse.store_port in {file}, line 5",
+        f"limts in {file}, line 10",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"[dimse]\nstore_port = = 1\n", 2),
+        (b"[dimse]\nstore = true\nstore = true\n", 3),
+        (b"[dimse]\n\naccept_any_rights = ['UPLOAD',\n'FIND'\n", 3),
+        (b"[dimse]\nae_title = 'caf\xe9'\n", 2),
+        (b"[http]\nport = " + b"1" * 5000 + b"\n", 2),
+        (b"[http]\n\nport = " + b"[" * 5000 + b"]" * 5000 + b"\n", 3),
+    ],
+    ids=["no TOML", "twice", "without an end", "no UTF-8", "many digits", "many brackets"],
+)
+def test_B68_a_broken_file_names_the_line(content: bytes, line: int, tmp_path: Path) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match=rf"annals\.toml: .*line {line}\b"):
         load(file, {})
 
 
+def test_B68_a_variable_that_is_no_setting_is_warned_about_and_one_that_is_known_is_not() -> None:
+    known = {"ANNALS_CFG": "x", "ANNALS_DATA": "x", "ANNALS_FAILPOINTS": "", "ANNALS_LIFELINE": "3", "ANNALS_SOAK": "1"}
+    assert load(None, {**known, "ANNALS_DIMSE__STORE_PORT": "4000", "ANNALSX": "x"})[1] == ()
+    settings, warnings = load(None, {"ANNALS_DIMSE_STORE_PORT": "4000", "ANNALS_PORT": "tcp://10.0.0.1:8000"})
+    assert settings.dimse.store_port == 3000
+    assert warnings == (
+        "ANNALS_DIMSE_STORE_PORT is no setting and is passed over: is ANNALS_DIMSE__STORE_PORT meant?",
+        "ANNALS_PORT is no setting and is passed over: settings are named ANNALS_SECTION__KEY",
+    )
+
+
+def test_B68_what_is_doubtful_is_said_once_and_not_by_each_child_of_the_supervisor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANNALS_DIMSE_STORE_PORT", "4000")
+    settings_of(None, None)
+    assert capsys.readouterr().err.startswith("annals: warning: ANNALS_DIMSE_STORE_PORT is no setting")
+    monkeypatch.setenv("ANNALS_LIFELINE", "3")
+    settings_of(None, None)
+    assert capsys.readouterr().err == ""
+
+
 def test_B68_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"nowhere\.toml"):
-        load(tmp_path / "nowhere.toml", {})
+    with pytest.raises(InvalidInput, match=r"nowhere\.toml") as refused:
+        load(tmp_path / "nowhere.toml", {"ANNALS_HTTP__PORT": "many"})
+    assert len(refused.value.faults) == 2
 
 
 def test_B68_a_secret_that_everyone_can_read_is_warned_about(tmp_path: Path) -> None:
