@@ -43,9 +43,9 @@ def reject(_state: None, rejected: PeerRejected) -> list[Event]:
     return [rejected]
 
 
-def harmless(text: str) -> str:
-    """A text of an unknown peer as it may stand in a fact: escaped where it cannot be printed, of bounded length."""
-    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text[:_TEXT_MAX])[:_TEXT_MAX]
+def harmless(text: str, longest: int = _TEXT_MAX) -> str:
+    """A text of an unknown peer as it may stand in a fact: escaped where it cannot be printed, ``longest`` at most."""
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text[:longest])[:longest]
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from domain.rejection import harmless
 
 _HTTP = 80
 _STEPS = 6
+_TOLD_MAX = 240
+"""Characters of a reason: for a person to read, but a hostile peer may have its words in it."""
 _SILENT = ("in time", "too long")
 _NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
@@ -117,7 +119,7 @@ def _is_timeout(error: Exception) -> bool:
 def _in_words(error: Exception, device: DeviceAdded, calling_ae_title: str, limits: Limits) -> str:
     match error:
         case ConnectionFailed(__cause__=ssl.SSLError()):
-            return f"no TLS connection: {harmless(str(error).partition(': ')[2] or str(error))}"
+            return f"no TLS connection: {_told(str(error).partition(': ')[2] or str(error))}"
         case ConnectionFailed(__cause__=OSError() as cause) | (UnicodeError() as cause):
             return _no_connection(cause, device.host, device.port, limits)
         case AssociationRejected(source=1, reason=3):
@@ -129,10 +131,10 @@ def _in_words(error: Exception, device: DeviceAdded, calling_ae_title: str, limi
         case AssociationRejected():
             return f"it rejects us: {error}"
         case MalformedAssociate() | AssociationEnded():
-            return f"something listens there, but does not answer as DICOM: {harmless(str(error))}"
+            return f"something listens there, but does not answer as DICOM: {_told(str(error))}"
         case Refused():
             return "it takes the association, but does not know C-ECHO"
-    return harmless(str(error))
+    return _told(str(error))
 
 
 def _no_connection(cause: Exception, host: str, port: int, limits: Limits) -> str:
@@ -144,4 +146,8 @@ def _no_connection(cause: Exception, host: str, port: int, limits: Limits) -> st
         return f"no answer within {limits.connect_timeout_seconds:g} s: is it switched on, is a firewall between?"
     if isinstance(cause, OSError) and cause.errno in _NO_WAY:
         return f"there is no way to {host} from here"
-    return harmless(str(cause))
+    return _told(str(cause))
+
+
+def _told(reason: str) -> str:
+    return harmless(reason, _TOLD_MAX)

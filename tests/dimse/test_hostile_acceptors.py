@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import tempfile
 import threading
@@ -69,13 +70,17 @@ def answer(field: int = ECHO_RSP, message_id: int = 1) -> bytes:
 
 
 @contextlib.contextmanager
-def acceptor(says: list[bytes], *, keep_open: bool) -> Iterator[int]:
+def acceptor(says: list[bytes], *, keep_open: bool, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """An acceptor that answers what it reads with one saying after another, then closes or keeps silent."""
     done = threading.Event()
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        with contextlib.suppress(OSError), listening.accept()[0] as connection:
+        with (
+            contextlib.suppress(OSError),
+            listening.accept()[0] as raw,
+            tls.wrap_socket(raw, server_side=True) if tls else raw as connection,
+        ):
             for said in says:
                 connection.recv(65536)
                 connection.sendall(said)

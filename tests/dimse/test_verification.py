@@ -119,6 +119,19 @@ def test_DEV_3_a_peer_that_does_not_speak_TLS_is_said_so() -> None:
     assert done.said.startswith("no TLS connection")
 
 
+def test_DEV_3_why_a_certificate_is_refused_is_said_to_its_end() -> None:
+    unknown, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued = unknown.issue_cert("127.0.0.1")
+    chain = b"".join(pem.bytes() for pem in (issued.private_key_pem, *issued.cert_chain_pems, unknown.cert_pem))
+    with trustme.Blob(chain).tempfile() as file:
+        theirs.load_cert_chain(file)
+    ours = ssl.create_default_context()
+    trustme.CA().configure_trust(ours)
+    with acceptor([], keep_open=False, tls=theirs) as port:
+        done = verify(DeviceAdded("SCP", "127.0.0.1", port), calling_ae_title="ANNALS", limits=LIMITS, tls=ours)
+    assert done.said == "no TLS connection: certificate refused: self-signed certificate in certificate chain"
+
+
 def test_DEV_4_a_machine_that_refuses_is_there_and_one_without_a_name_is_not() -> None:
     assert reach("127.0.0.1", LIMITS, closed_port()).answered
     with deaf() as port:
