@@ -14,6 +14,8 @@ from domain import admission, association, certificate, commitment, device, inst
 from domain.attributes import Level
 from domain.errors import InvalidInput
 from domain.event import Recorded
+from domain.instance import InstanceMoved, InstanceStored
+from domain.storage import StorageRemoved
 from projections.catalogue.select import select
 from projections.engine import Reader
 
@@ -59,11 +61,23 @@ def explain(settings: Settings, uid: str) -> int:
             if rows:
                 typer.echo(f"{level.name.lower()} {history.escaped(uid)}: {len(rows)} instances")
                 facts = [fact for row in rows for fact in archive.log.stream(instance.KIND, row[1])]
+                facts += _deletions(archive, facts)
                 for line in history.life(facts):
                     typer.echo(line)
                 return 0
     typer.echo(f"annals: nothing is known of {history.escaped(uid)}", err=True)
     return 1
+
+
+def _deletions(archive: compose.Archive, facts: Sequence[Recorded]) -> list[Recorded]:
+    """That the storages which these facts of instances name were removed with their files."""
+    named = {one.event.content.storage for one in facts if isinstance(one.event, InstanceStored | InstanceMoved)}
+    return [
+        one
+        for name in named
+        for one in archive.log.stream(storage.KIND, name)
+        if isinstance(one.event, StorageRemoved) and one.event.files
+    ]
 
 
 def rebuild(settings: Settings, name: str) -> None:

@@ -44,7 +44,7 @@ def add(name: str, path: Path, disabled: bool = False, data: Data = None, cfg: C
         wanted = storage.StorageAdded(name, str(made.storage_id), str(path), not disabled)
         _refuse_known_folder(known, wanted)
         archive.log.change(storage.KIND, name, storage.add, wanted, fold=storage.fold, by=who())
-        _settle(archive)
+        settle(archive)
         typer.echo(f"storage {name} is in {history.escaped(str(path))}")
         warn_of_shared_partitions(archive.known_storages())
 
@@ -60,12 +60,14 @@ def list_(data: Data = None, cfg: Cfg = None) -> None:
         typer.echo(f"{'name':<16}  {'state':<9}  {'free':>10}  {'used':>10}  {'instances':>10}  path")
         for one, troubles in known:
             state = "removed" if one.removed else "enabled" if one.enabled else "disabled"
-            count, size = holds.get(one.name, (0, 0))
+            count, size = (0, 0) if one.emptied else holds.get(one.name, (0, 0))
             free = 0 if one.removed else free_space(one)
             typer.echo(
                 f"{one.name:<16}  {state:<9}  {free / _GIB:>6.1f} GiB  {size / _GIB:>6.1f} GiB  {count:>10}  "
                 f"{history.escaped(one.path)}"
             )
+            if one.emptied:
+                typer.echo(f"{'':<16}  removed with its files")
             for trouble, reason in sorted(troubles.items()):
                 typer.echo(f"{'':<16}  refuses objects ({trouble}): {history.escaped(reason)}")
             if said := _scrubbed(scrubs[one.name]):
@@ -92,7 +94,7 @@ def edit(
             relocate(archive, known, Path(path))
         change = (name, path, enabled)
         facts = archive.log.change(storage.KIND, name, storage.change, *change, fold=storage.fold, by=who())
-        _settle(archive)
+        settle(archive)
         typer.echo(f"storage {name} is changed" if facts else "nothing to change")
 
 
@@ -103,27 +105,31 @@ def remove(
     force: Annotated[
         bool, typer.Option("--force", help="Also where it holds instances: nobody finds or reads them then.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete instances without asking for the name.")] = False,
     data: Data = None,
     cfg: Cfg = None,
 ) -> None:
     """Use a disabled storage no more. 'annals storage adopt' takes its folder back.
 
-    Files stay; with ``--files`` those go that no instance needs, and it is refused while any instance is there.
+    Files stay; with ``--files`` those go that no instance needs, and it is refused while any instance is there. With
+    ``--files --force`` all go, instances too, and nothing brings them back; killed, it goes on when it is begun again.
     """
-    from annals.storage_removal import remove_files
+    from annals.storage_removal import delete_files, remove_files
 
     with archive_of(settings_of(cfg, data)) as archive:
         known = known_storage(archive, name, removed=files)
         with archive.catalogue.current() as connection:
-            count, _ = used(connection).get(name, (0, 0))
+            count, size = used(connection).get(name, (0, 0))
         if known.enabled and not known.removed:
             raise InvalidInput([f"{name} is enabled: 'annals storage edit {name} --disable' first"])
-        if count and (files or not force):
-            way_out = "" if files else ", or --force"
-            raise InvalidInput([f"{name} holds {count} instances: 'annals storage move' first{way_out}"])
+        if files and (force or known.emptied):
+            typer.echo(f"storage {name} is removed with {delete_files(archive, known, count, size, ask=not yes)}")
+            return
+        if count and not force:
+            raise InvalidInput([f"{name} holds {count} instances: 'annals storage move' first, or --force"])
         if not known.removed:
             archive.log.change(storage.KIND, name, storage.remove, name, fold=storage.fold, by=who())
-            _settle(archive)
+            settle(archive)
         typer.echo(f"storage {name} is removed" + (f" with {remove_files(archive, known)}" if files else ""))
 
 
@@ -132,7 +138,7 @@ def adopt(path: Path, data: Data = None, cfg: Cfg = None) -> None:
     """Take the folder of a removed storage back: what it holds can be read again."""
     with archive_of(settings_of(cfg, data)) as archive:
         back = take_back(archive, path, who())
-        _settle(archive)
+        settle(archive)
         typer.echo(f"storage {back.name} is back in {history.escaped(back.path)}")
 
 
@@ -159,11 +165,11 @@ def archive_of(settings: Settings) -> Iterator[Archive]:
     """The archive for a command, its read models up to the log."""
     with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=3) as archive:
         archive.make_first_storage()
-        _settle(archive)
+        settle(archive)
         yield archive
 
 
-def _settle(archive: Archive) -> None:
+def settle(archive: Archive) -> None:
     """Let the read models know what the log says, whether or not a reader process runs."""
     compose.catch_up(archive)
     archive.storages.wait_for(archive.log.head())

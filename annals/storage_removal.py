@@ -1,14 +1,29 @@
-"""Removing the files of a storage that is no longer used: only what history knows, and its marker last (F40)."""
+"""Removing the files of a storage that is no longer used: those that no instance needs, or all (F40, STO-2)."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from pathlib import Path
 
+import typer
+
+from adapters.files.dismantling import Dismantling
+from adapters.files.failpoints import failpoints
+from annals import history
 from annals.compose import Archive
-from annals.storage_commands import upkeep_of
+from annals.options import who
+from annals.storage_commands import settle, upkeep_of
 from domain import instance, storage
+from domain.errors import InvalidInput, Unavailable
 from processes.ports import FoundFile
+from projections.catalogue.kept import kept_in
+
+_RECEIVING_SECONDS = 60.0
+"""For how long what is under way into the folder is waited for; processes know after storage_check_seconds."""
+_PAUSE_SECONDS = 0.05
+_TOLD_MAX = 20
 
 
 def remove_files(archive: Archive, known: storage.Storage) -> str:
@@ -30,6 +45,63 @@ def remove_files(archive: Archive, known: storage.Storage) -> str:
     if not outcome[False] and upkeep.dismantle():
         return f"{outcome[True]} files, and its folder is empty"
     return f"{outcome[True]} files; {outcome[False]} stay, unknown to the log or in use"
+
+
+def delete_files(archive: Archive, known: storage.Storage, count: int, size: int, *, ask: bool) -> str:
+    """Remove a storage with all its files, those of ``count`` instances of ``size`` bytes too; what was done, in words.
+
+    The fact is first, so that nobody finds what goes; then the marker, so that nobody writes. Begun again, it goes on.
+    Raises InvalidInput where its folder is not there or it is not wanted, and Unavailable.
+    """
+    try:
+        folder = Dismantling(Path(known.path), known.storage_id, failpoints(os.environ))
+    except OSError as error:
+        where = f"{known.path} has nothing of {known.name}, or is not there"
+        raise InvalidInput([history.escaped(f"{where}: {error.strerror or error}")]) from error
+    with folder:
+        if not known.emptied:
+            if ask:
+                _ask(known.name, count, size)
+            _record(archive, known.name)
+        try:
+            folder.take_marker_away()
+            _wait_for_receivers(folder)
+            if _holds_any(archive, known.name):
+                # What had its final name already when the fact was written, and its own fact later.
+                _record(archive, known.name)
+            removed, foreign = folder.remove()
+        except OSError as error:
+            again = f"'annals storage remove {known.name} --files' goes on"
+            raise Unavailable(history.escaped(f"{known.path}: {error}; {again}")) from error
+    for name in foreign[:_TOLD_MAX]:
+        typer.echo(history.escaped(f"{known.path}/{name} is not the storage's, and stays"), err=True)
+    return f"{removed} files" + (f"; {len(foreign)} that are not its own stay" if foreign else "; its folder is empty")
+
+
+def _ask(name: str, count: int, size: int) -> None:
+    typer.echo(f"{count} instances of {size} bytes in {name} are deleted for ever")
+    if typer.prompt("Type the storage's name to go on") != name:
+        raise InvalidInput(["that is not its name: nothing is removed"])
+
+
+def _record(archive: Archive, name: str) -> None:
+    archive.log.change(storage.KIND, name, storage.remove, name, True, fold=storage.fold, by=who())
+    settle(archive)
+
+
+def _holds_any(archive: Archive, name: str) -> bool:
+    """Whether anything in a storage can be found."""
+    settle(archive)
+    with archive.catalogue.current() as connection:
+        return bool(kept_in(connection, name, "", 1))
+
+
+def _wait_for_receivers(folder: Dismantling) -> None:
+    deadline = time.monotonic() + _RECEIVING_SECONDS
+    while folder.is_received_into():
+        if time.monotonic() > deadline:
+            raise OSError("a process still receives into it")
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _is_spare(archive: Archive, file: FoundFile) -> bool:

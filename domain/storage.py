@@ -50,10 +50,14 @@ class StorageChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class StorageRemoved(Event):
-    """A storage is no longer used; what it holds is neither found nor read until it is added again."""
+    """A storage is no longer used; what it holds is neither found nor read until it is added again.
+
+    With ``files`` all its files are removed too, and it is never added again (STO-2).
+    """
 
     NAME: ClassVar[str] = "StorageRemoved"
     name: str
+    files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ FACTS = (StorageAdded, StorageChanged, StorageRemoved, StorageFailed, StorageRec
 class Storage:
     """The state of one storage; ``scrubbed`` is the instance up to which the running scrub has read.
 
+    One that is ``emptied`` was removed with all its files, whether they are all gone by now or not.
     ``trouble_versions`` is how many facts have told of each trouble, that it began or was over.
     """
 
@@ -108,6 +113,7 @@ class Storage:
     troubles: frozenset[str] = frozenset()
     scrubbed: str = ""
     trouble_versions: Mapping[str, int] = field(default_factory=dict)
+    emptied: bool = False
 
 
 def evolve(storage: Storage | None, event: Event) -> Storage | None:
@@ -120,7 +126,8 @@ def evolve(storage: Storage | None, event: Event) -> Storage | None:
             troubles = storage.troubles if event.enabled else storage.troubles & {FOLDER}
             return replace(storage, path=event.path, enabled=event.enabled, troubles=troubles)
         case StorageRemoved() if storage:
-            return replace(storage, removed=True, troubles=frozenset())
+            emptied = storage.emptied or event.files
+            return replace(storage, removed=True, emptied=emptied, troubles=frozenset())
         case StorageFailed() if storage:
             return _told(storage, event.trouble, storage.troubles | {event.trouble})
         case StorageRecovered() if storage:
@@ -148,6 +155,9 @@ def add(storage: Storage | None, wanted: StorageAdded) -> list[Event]:
         raise InvalidInput([f"name: {wanted.name} is or was another storage ({storage.storage_id}): choose another"])
     if not storage.removed:
         raise InvalidInput([f"name: {wanted.name} is a storage already, in {storage.path}"])
+    if storage.emptied:
+        fault = f"name: {wanted.name} was removed with its files: 'annals import' takes the objects of a copy"
+        raise InvalidInput([fault])
     return [wanted]
 
 
@@ -160,9 +170,11 @@ def change(storage: Storage | None, name: str, path: str, enabled: bool | None) 
     return [] if (changed.path, changed.enabled) == (known.path, known.enabled) else [changed]
 
 
-def remove(storage: Storage | None, name: str) -> list[Event]:
-    """Use a storage no more; its files stay."""
-    return [StorageRemoved(_living(storage, name).name)]
+def remove(storage: Storage | None, name: str, files: bool = False) -> list[Event]:
+    """Use a storage no more; its files stay, or are all to be removed, also those of one that is not used any more."""
+    if storage and storage.removed and files:
+        return [StorageRemoved(name, files)]
+    return [StorageRemoved(_living(storage, name).name, files)]
 
 
 def fail(storage: Storage | None, trouble: str, reason: str, version: int) -> list[Event]:

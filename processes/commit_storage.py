@@ -32,6 +32,10 @@ class Kept(Protocol):
         """What is wrong with the bytes of an object on the disk, or nothing. Raises Refused while they are away."""
         ...
 
+    def is_emptied(self, storage: str) -> bool:
+        """Whether a storage was removed with its files."""
+        ...
+
 
 class Tell(Protocol):
     """Tells who had asked."""
@@ -148,7 +152,7 @@ class Commitments:
             content = known.stored.content
             if _sent_another(facts, content.digest, asker):
                 return FailureReason.PROCESSING_FAILURE
-            if content == read:
+            if content == read or self.files.is_emptied(content.storage):
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
             try:
                 fault = self.files.fault_of(content)

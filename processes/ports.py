@@ -178,6 +178,10 @@ class Files(Protocol):
         """Whether there is a storage of this name, and it was not removed; not, whether it can be read now."""
         ...
 
+    def is_emptied(self, storage: str) -> bool:
+        """Whether a storage was removed with its files."""
+        ...
+
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked. Raises Refused or OSError."""
         ...

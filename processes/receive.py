@@ -136,7 +136,10 @@ class Receiver:
             _LOG.error("%s of %s has no fact: %s", quarantined.path, quarantined.storage, error)
 
     def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
-        if known and not self._files.is_used(known.stored.content.storage):
+        if known and self._files.is_emptied(known.stored.content.storage):
+            # Its bytes were deleted: whatever comes under its UID is the first that there is.
+            known = None
+        elif known and not self._files.is_used(known.stored.content.storage):
             # Its storage was removed: what has come again is all that there is.
             known = replace(known, unreadable=True)
         return instance.store(known, stored, self._on_duplicate, self._same_patient(known, header))

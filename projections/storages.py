@@ -27,6 +27,7 @@ CREATE TABLE storage (
     path text NOT NULL,
     enabled boolean NOT NULL,
     removed boolean NOT NULL,
+    emptied boolean NOT NULL DEFAULT false,
     troubles jsonb NOT NULL,
     trouble_versions jsonb NOT NULL DEFAULT '{}',
     added bigint NOT NULL,
@@ -48,7 +49,7 @@ UPDATE storage SET path = %s, enabled = %s, troubles = (
     SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(troubles) WHERE %s OR key = %s
 ) WHERE name = %s
 """
-_REMOVE = "UPDATE storage SET removed = true, troubles = '{}' WHERE name = %s"
+_REMOVE = "UPDATE storage SET removed = true, emptied = emptied OR %s, troubles = '{}' WHERE name = %s"
 _TOLD = """
 UPDATE storage SET
     troubles = CASE WHEN %(failed)s THEN troubles || jsonb_build_object(%(trouble)s::text, %(reason)s::text)
@@ -64,7 +65,8 @@ UPDATE storage SET scrubbed = %(after)s, whole_scrub_ended = coalesce(%(ended)s,
 WHERE name = %(name)s
 """
 _ALL = """
-SELECT name, storage_id, path, enabled, removed, troubles, scrubbed, trouble_versions FROM storage ORDER BY added
+SELECT name, storage_id, path, enabled, removed, troubles, scrubbed, trouble_versions, emptied
+FROM storage ORDER BY added
 """
 _SCRUBS = "SELECT name, scrubbed <> '', instances, unreadable, whole_scrub_ended FROM storage"
 
@@ -88,7 +90,7 @@ def remove(connection: Any, run: Sequence[Recorded]) -> None:
     """Storages that are no longer used."""
     for event in (recorded.event for recorded in run):
         assert isinstance(event, StorageRemoved)
-        connection.execute(_REMOVE, (event.name,))
+        connection.execute(_REMOVE, (event.files, event.name))
 
 
 def fail(connection: Any, run: Sequence[Recorded]) -> None:
@@ -119,7 +121,7 @@ def scrub(connection: Any, run: Sequence[Recorded]) -> None:
 
 STORAGES = Projection(
     "storages",
-    4,
+    5,
     TABLES,
     {
         StorageAdded: add,
@@ -135,8 +137,8 @@ STORAGES = Projection(
 def everyone(connection: Any) -> list[tuple[Storage, dict[str, str]]]:
     """All storages in the order of writing, the removed ones too, each with its troubles and their reasons."""
     return [
-        (Storage(name, storage_id, path, enabled, removed, frozenset(troubles), scrubbed, versions), troubles)
-        for name, storage_id, path, enabled, removed, troubles, scrubbed, versions in connection.execute(
+        (Storage(name, storage_id, path, enabled, removed, frozenset(troubles), scrubbed, versions, emptied), troubles)
+        for name, storage_id, path, enabled, removed, troubles, scrubbed, versions, emptied in connection.execute(
             _ALL
         ).fetchall()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from uuid import UUID, uuid4
 from adapters.files import disk, lease
 
 MARKER = ".annals-storage"
-_MOVED = f"{MARKER}.moved"
+MOVED = f"{MARKER}.moved"
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
 _MARKER_MAX = 128
@@ -162,6 +163,15 @@ def marker(path: Path) -> str:
         os.close(root)
 
 
+def marker_of(root: int, storage_id: str) -> str:
+    """The name of a storage's marker in an open folder, also of one that was taken away; raises ForeignFolder."""
+    for name in (MARKER, MOVED):
+        with contextlib.suppress(OSError):
+            if str(_read_marker(root, name)[0]) == storage_id:
+                return name
+    raise ForeignFolder(f"no marker file {MARKER} of this storage: not mounted, or another folder")
+
+
 def link_fault(path: Path) -> str:
     """What is wrong with a path that leads elsewhere than it says, or nothing."""
     real = os.path.realpath(path)
@@ -170,12 +180,12 @@ def link_fault(path: Path) -> str:
 
 def take_marker_away(path: Path) -> None:
     """Let a folder be no storage any more, durable: whatever is on its way into it is refused."""
-    _rename_marker(path, MARKER, _MOVED)
+    _rename_marker(path, MARKER, MOVED)
 
 
 def give_marker_back(path: Path) -> None:
     """Undo :func:`take_marker_away`."""
-    _rename_marker(path, _MOVED, MARKER)
+    _rename_marker(path, MOVED, MARKER)
 
 
 def _rename_marker(path: Path, old: str, new: str) -> None:
@@ -208,10 +218,10 @@ def _identity(seen: os.stat_result) -> tuple[int, int, int, int]:
     return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
-def _read_marker(root: int) -> tuple[UUID, tuple[int, int, int, int]]:
+def _read_marker(root: int, name: str = MARKER) -> tuple[UUID, tuple[int, int, int, int]]:
     """The storage's id, and which file it was read from."""
     try:
-        descriptor = disk.open_file(root, MARKER)
+        descriptor = disk.open_file(root, name)
     except FileNotFoundError:
         raise ForeignFolder(f"no marker file {MARKER}: not mounted, or not a storage") from None
     try:

@@ -123,6 +123,14 @@ def exists(folder: int, name: str) -> bool:
     return True
 
 
+def is_file(folder: int, name: str) -> bool:
+    """Whether a name is that of a regular file, and of no link."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def touch(folder: int, name: str) -> None:
     """Say that a file is in use from now on, by this machine's clock."""
     now = time.time_ns()

@@ -21,11 +21,11 @@ from domain.instance import Content
 from processes.ports import FoundFile
 
 ORPHANS = ".orphans"
-_FOLDER = re.compile(r"[0-9a-f]{2}\Z")
-_LEAF = re.compile(r"[0-9a-f]\Z")
-_FILE = re.compile(r"([0-9a-f]{64})(-[0-9a-f]{8})?\.dcm\Z")
-_GOING = "going-"
-_GOES = re.compile(rf"{_GOING}(?:.*-)?([0-9a-f]{{64}}(?:-[0-9a-f]{{8}})?\.dcm)\Z")
+BRANCH = re.compile(r"[0-9a-f]{2}\Z")
+LEAF = re.compile(r"[0-9a-f]\Z")
+FILE = re.compile(r"([0-9a-f]{64})(-[0-9a-f]{8})?\.dcm\Z")
+GOING = "going-"
+_GOES = re.compile(rf"{GOING}(?:.*-)?([0-9a-f]{{64}}(?:-[0-9a-f]{{8}})?\.dcm)\Z")
 _DIGEST = slice(len("ab/c/"), len("ab/c/") + 64)
 _AT_ONCE = 1024 * 1024
 
@@ -42,9 +42,9 @@ class Upkeep:
         """Every object file that is there."""
         root = self._storage.opened().root
         self._undo_removals(root)
-        for branch in sorted(name for name in disk.names(root) if _FOLDER.match(name)):
-            for leaf in sorted(_names(root, branch, _LEAF)):
-                for name in sorted(_names(root, f"{branch}/{leaf}", _FILE)):
+        for branch in sorted(name for name in disk.names(root) if BRANCH.match(name)):
+            for leaf in sorted(_names(root, branch, LEAF)):
+                for name in sorted(_names(root, f"{branch}/{leaf}", FILE)):
                     if file := _look(root, self.name, f"{branch}/{leaf}/{name}"):
                         yield file
 
@@ -93,7 +93,7 @@ class Upkeep:
             if not disk.exists(source, name):
                 return True
             with self._orphans() as orphans:
-                aside = self._aside(source, name, orphans, _GOING)
+                aside = self._aside(source, name, orphans, GOING)
                 if disk.modified(orphans, aside) > older_than or is_needed():
                     self._back(orphans, aside, source, name)
                     return False
@@ -128,7 +128,7 @@ class Upkeep:
         folder, name = self._place(content.path)
         try:
             with self._orphans() as orphans:
-                if not any(disk.exists(orphans, one) for one in (name, _GOING + name)):
+                if not any(disk.exists(orphans, one) for one in (name, GOING + name)):
                     return False
                 for aside in [one for one in disk.names(orphans) if one.endswith(name)]:
                     if self._has_bytes_of(orphans, aside, content):
@@ -148,7 +148,7 @@ class Upkeep:
     def _place(self, path: str) -> tuple[int, str]:
         """An open folder, which the caller closes, and the name in it."""
         folder, _, name = path.rpartition("/")
-        if not _FILE.match(name):
+        if not FILE.match(name):
             raise OSError(errno.EINVAL, "not a path of a stored object", path)
         return disk.open_folder(self._storage.opened().root, folder), name
 
@@ -197,7 +197,7 @@ class Upkeep:
         attachment = self._storage.opened()
         root = attachment.root
         try:
-            for branch in sorted(name for name in disk.names(root) if _FOLDER.match(name)):
+            for branch in sorted(name for name in disk.names(root) if BRANCH.match(name)):
                 folder = disk.open_folder(root, branch)
                 try:
                     for leaf in list(disk.names(folder)):

@@ -103,6 +103,11 @@ def _by_a_removed_storage_and_a_rebuild(site: Site) -> None:
     site.archive.annals("rebuild", "catalogue")
 
 
+def _by_a_storage_removed_with_its_files(site: Site) -> None:
+    site.archive.annals("storage", "edit", "default", "--disable")
+    site.archive.annals("storage", "remove", "default", "--files", "--force", "--yes")
+
+
 def _by_the_log_of_an_earlier_day(site: Site) -> None:
     """Its files and all that was prepared of them stay (F49)."""
     assert site.archive.stop() == 0
@@ -115,6 +120,7 @@ def _by_the_log_of_an_earlier_day(site: Site) -> None:
 WAYS: dict[str, Callable[[Site], None]] = {
     "a removed storage": _by_a_removed_storage,
     "a removed storage and a rebuild": _by_a_removed_storage_and_a_rebuild,
+    "a storage removed with its files": _by_a_storage_removed_with_its_files,
     "the log of an earlier day": _by_the_log_of_an_earlier_day,
 }
 

@@ -191,7 +191,7 @@ def test_STO_2_STO_5_a_storage_is_moved_removed_adopted_scrubbed_and_reconciled(
     used = archive.annals("storage", "remove", "second", check=False)
     assert (used.returncode, "--disable" in used.stderr) == (2, True)
     archive.annals("storage", "edit", "second", "--disable")
-    for options in ((), ("--files", "--force")):
+    for options in ((), ("--files",)):
         held = archive.annals("storage", "remove", "second", *options, check=False)
         assert (held.returncode, "5 instances" in held.stderr) == (2, True)
     assert len(objects(second)) == 5

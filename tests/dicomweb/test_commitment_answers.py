@@ -57,6 +57,9 @@ class Disk:
             raise self.trouble
         return ""
 
+    def is_emptied(self, _storage: str) -> bool:
+        return False
+
 
 @dataclass
 class Site:

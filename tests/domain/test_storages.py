@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from domain import instance
+from domain import instance, storage
+from domain.errors import InvalidInput
 from domain.instance import Content, InstanceMoved, InstanceReplaced, InstanceStored
-from domain.storage import nesting_fault, path_fault
+from domain.storage import StorageAdded, StorageRemoved, nesting_fault, path_fault
 
 FIRST = Content("a" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "aa/a/first.dcm")
 SECOND = Content("b" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "bb/b/second.dcm")
@@ -61,3 +62,16 @@ def test_NET_6_the_earlier_version_that_comes_again_is_the_instance_and_no_earli
     assert known.earlier == {SECOND.digest: SECOND}
     (moved,) = instance.move(known, replace(again, storage="three"))
     assert moved == InstanceMoved("1.2", replace(again, storage="three"))
+
+
+def test_STO_2_what_was_removed_with_its_files_never_comes_back_and_what_was_removed_without_may() -> None:
+    added = StorageAdded("one", "id", "/srv/one")
+    (removed,) = storage.remove(storage.fold([added]), "one")
+    assert removed == StorageRemoved("one")
+    known = storage.fold([added, removed])
+    assert storage.add(known, added) == [added]
+    (emptied,) = storage.remove(known, "one", True)
+    assert emptied == StorageRemoved("one", files=True)
+    for facts in ([added, emptied], [added, removed, emptied], [added, emptied, removed]):
+        with pytest.raises(InvalidInput, match="with its files"):
+            storage.add(storage.fold(facts), added)

@@ -29,6 +29,7 @@ class Disk:
 
     faults: dict[str, str] = field(default_factory=dict)
     away: bool = False
+    emptied: set[str] = field(default_factory=set)
     on_read: Callable[[], None] = lambda: None
 
     def fault_of(self, content: Content) -> str:
@@ -36,6 +37,9 @@ class Disk:
         if self.away:
             raise Refused(Because.OUT_OF_RESOURCES, "the storage is away")
         return self.faults.get(content.path, "")
+
+    def is_emptied(self, storage: str) -> bool:
+        return storage in self.emptied
 
 
 @dataclass
@@ -184,3 +188,11 @@ def test_C5_4_of_two_that_ask_at_once_with_one_uid_one_is_refused(site: Site) ->
         site.ask("2.5", "1.2")
     assert isinstance(refused.value, Refused)
     assert refused.value.because is Because.DUPLICATE_TRANSACTION_UID
+
+
+def test_C5_2_what_was_removed_with_its_storage_is_no_such_instance(site: Site) -> None:
+    site.keep("1.1")
+    site.disk.away, site.disk.emptied = True, {"default"}
+    site.ask("2.1", "1.1")
+    assert site.room.decide("2.1").failed == {"1.1": FailureReason.NO_SUCH_OBJECT_INSTANCE}
+    assert len(site.facts(instance.KIND, "1.1")) == 1

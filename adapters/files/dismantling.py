@@ -1,0 +1,142 @@
+"""Removing all that a storage is made of, whoever knows it, and nothing else that lies in its folder (STO-2, D4)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from types import TracebackType
+
+from adapters.files import disk, lease
+from adapters.files.attachment import INCOMING, MARKER, MOVED, QUARANTINE, marker_of
+from adapters.files.failpoints import off
+from adapters.files.upkeep import BRANCH, FILE, GOING, LEAF, ORPHANS
+from processes.ports import Failpoints
+
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TEMP_FOLDER = re.compile(rf"{_UUID}\Z")
+_ORPHAN = re.compile(rf"(?:{GOING})?(?:{_UUID}-)?{FILE.pattern}")
+_QUARANTINED = re.compile(rf"{_UUID}\.dcm\Z")
+_NEW_MARKER = re.compile(rf"{re.escape(MARKER)}\.{_UUID}\Z")
+_OF_THE_FILE_SYSTEM = "lost+found"
+
+
+class Dismantling:
+    """The folder of a storage while all its files are removed; killed, another one goes on. Use as a context.
+
+    Nothing is reached through a link, and a link is nobody's object. Every method raises OSError.
+    """
+
+    def __init__(self, path: Path, storage_id: str, failpoint: Failpoints = off) -> None:
+        """Open the folder by its marker, or by the one that an earlier run has taken away. Raises OSError."""
+        self._root = disk.open_root(str(path))
+        self._failpoint = failpoint
+        self._removed = 0
+        self._foreign: list[str] = []
+        try:
+            self._marker = marker_of(self._root, storage_id)
+        except OSError:
+            os.close(self._root)
+            raise
+
+    def take_marker_away(self) -> None:
+        """Let the folder be no storage any more, durable: whatever is on its way into it is refused."""
+        self._failpoint("dismantle.before_marker")
+        if self._marker == MARKER:
+            disk.replace(self._root, MARKER, self._root, MOVED)
+        disk.sync(self._root)
+        self._failpoint("dismantle.after_marker")
+
+    def is_received_into(self) -> bool:
+        """Whether a living process still has a temp folder there; those of dead ones are removed."""
+        try:
+            incoming = disk.open_folder(self._root, INCOMING)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            lease.sweep(incoming)
+            return any(_TEMP_FOLDER.match(name) for name in disk.names(incoming))
+        finally:
+            os.close(incoming)
+
+    def remove(self) -> tuple[int, list[str]]:
+        """Remove the files and folders, the marker last; how many files went, and the paths of what is not ours."""
+        for name in sorted(disk.names(self._root)):
+            if name in (MARKER, MOVED, _OF_THE_FILE_SYSTEM) or _NEW_MARKER.match(name):
+                continue
+            if name == QUARANTINE:
+                self._remove_files(self._root, "", name, _QUARANTINED)
+            elif name == ORPHANS:
+                self._remove_files(self._root, "", name, _ORPHAN)
+            elif name == INCOMING:
+                self._remove_files(self._root, "", name, _TEMP_FOLDER)
+            elif BRANCH.match(name):
+                self._remove_branch(name)
+            else:
+                self._foreign.append(name)
+        # Before the marker goes, all else has gone for good: without it nothing goes on after a power cut.
+        disk.sync(self._root)
+        for name in [name for name in disk.names(self._root) if _NEW_MARKER.match(name)]:
+            disk.remove_file(self._root, name)
+        disk.remove_file(self._root, MOVED)
+        disk.sync(self._root)
+        return self._removed, self._foreign
+
+    def _remove_branch(self, branch: str) -> None:
+        folder = self._open(self._root, branch, branch)
+        if folder < 0:
+            return
+        try:
+            for leaf in sorted(disk.names(folder)):
+                if LEAF.match(leaf):
+                    self._remove_files(folder, f"{branch}/", leaf, re.compile(rf"(?={branch}{leaf}){FILE.pattern}"))
+                else:
+                    self._foreign.append(f"{branch}/{leaf}")
+        finally:
+            os.close(folder)
+        _remove_if_empty(self._root, branch)
+
+    def _remove_files(self, parent: int, above: str, name: str, own: re.Pattern[str]) -> None:
+        """Remove a folder's own files, and the folder where nothing else is in it."""
+        folder = self._open(parent, name, above + name)
+        if folder < 0:
+            return
+        try:
+            there = list(disk.names(folder))
+            for file in there:
+                if own.match(file) and disk.is_file(folder, file):
+                    self._failpoint("dismantle.before_file")
+                    disk.remove_file(folder, file)
+                    self._removed += 1
+                else:
+                    self._foreign.append(f"{above}{name}/{file}")
+            if there:
+                disk.sync(folder)
+        finally:
+            os.close(folder)
+        _remove_if_empty(parent, name)
+
+    def _open(self, parent: int, name: str, path: str) -> int:
+        """A descriptor of a folder; -1 where it is none or a link, which is not ours."""
+        try:
+            return disk.open_folder(parent, name)
+        except NotADirectoryError:
+            self._foreign.append(path)
+            return -1
+
+    def __enter__(self) -> Dismantling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._root)
+
+
+def _remove_if_empty(parent: int, name: str) -> None:
+    try:
+        disk.remove_folder(parent, name)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
