@@ -14,11 +14,9 @@ from adapters.files.failpoints import off
 from adapters.files.upkeep import BRANCH, FILE, GOING, LEAF, ORPHANS
 from processes.ports import Failpoints
 
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_TEMP_FOLDER = re.compile(rf"{_UUID}\Z")
-_ORPHAN = re.compile(rf"(?:{GOING})?(?:{_UUID}-)?{FILE.pattern}")
-_QUARANTINED = re.compile(rf"{_UUID}\.dcm\Z")
-_NEW_MARKER = re.compile(rf"{re.escape(MARKER)}\.{_UUID}\Z")
+_ORPHAN = re.compile(rf"(?:{GOING})?(?:{lease.UUID}-)?{FILE.pattern}")
+_QUARANTINED = re.compile(rf"{lease.UUID}\.dcm\Z")
+_NEW_MARKER = re.compile(rf"{re.escape(MARKER)}\.{lease.UUID}\Z")
 _OF_THE_FILE_SYSTEM = "lost+found"
 
 
@@ -56,7 +54,8 @@ class Dismantling:
             return False
         try:
             lease.sweep(incoming)
-            return any(_TEMP_FOLDER.match(name) for name in disk.names(incoming))
+            left = list(filter(lease.TEMP_FOLDER.match, disk.names(incoming)))
+            return any(not disk.is_file(incoming, name) for name in left)
         finally:
             os.close(incoming)
 
@@ -70,7 +69,7 @@ class Dismantling:
             elif name == ORPHANS:
                 self._remove_files(self._root, "", name, _ORPHAN)
             elif name == INCOMING:
-                self._remove_files(self._root, "", name, _TEMP_FOLDER)
+                self._remove_files(self._root, "", name, lease.TEMP_FOLDER)
             elif BRANCH.match(name):
                 self._remove_branch(name)
             else:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from uuid import uuid4
 
 from adapters.files import disk
 
 _LEASE = "lease"
 _ATTEMPTS_MAX = 10
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+TEMP_FOLDER = re.compile(rf"{UUID}\Z")
 
 
 class TempFolder:
@@ -57,9 +60,9 @@ class TempFolder:
 
 
 def sweep(parent: int) -> int:
-    """Remove the temp folders below ``parent`` whose owners are dead; returns how many temp files went."""
+    """Remove the temp folders below ``parent`` whose owners are dead, and no others; how many temp files went."""
     removed = 0
-    for name in list(disk.names(parent)):
+    for name in [name for name in disk.names(parent) if TEMP_FOLDER.match(name)]:
         try:
             folder = disk.open_folder(parent, name)
         except (FileNotFoundError, NotADirectoryError):

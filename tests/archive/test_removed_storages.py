@@ -70,7 +70,8 @@ def test_STO_2_a_storage_goes_with_its_files_and_with_nothing_else(
     outside.mkdir()
     linked = next(leaf for leaf in (default / "ab").iterdir() if leaf.name != "c" and not list(leaf.iterdir()))
     lying = outside / f"ab{linked.name}{'0' * 61}.dcm"
-    strangers = [default / "letter.txt", default / "ab" / "c" / "notes.dcm", lying]
+    (default / ".incoming" / "mine").mkdir()
+    strangers = [default / "letter.txt", default / "ab/c/notes.dcm", default / ".incoming/mine/x", lying]
     for path in strangers:
         path.write_text("mine")
     (default / "ab" / "c" / f"abc{'0' * 61}.dcm").symlink_to(lying)
@@ -90,11 +91,11 @@ def test_STO_2_a_storage_goes_with_its_files_and_with_nothing_else(
             command, input=f"{typed}\n", env=archive.environment, text=True, capture_output=True, check=False
         )
         assert done.returncode == code, done.stderr
-    assert "storage default is removed with 4 files; 4 that are not its own stay" in done.stdout
-    for name in ("letter.txt", "ab/c/notes.dcm", f"ab/c/abc{'0' * 61}.dcm", f"ab/{linked.name}"):
+    assert "storage default is removed with 4 files; 5 that are not its own stay" in done.stdout
+    for name in ("letter.txt", ".incoming/mine", "ab/c/notes.dcm", f"ab/c/abc{'0' * 61}.dcm", f"ab/{linked.name}"):
         assert f"{default}/{name} is not" in done.stderr
-    assert [path.read_text() for path in strangers] == ["mine"] * 3
-    assert sorted(path.name for path in default.iterdir()) == ["ab", "letter.txt"]
+    assert [path.read_text() for path in strangers] == ["mine"] * 4
+    assert sorted(path.name for path in default.iterdir()) == [".incoming", "ab", "letter.txt"]
     assert sorted(path.name for path in (default / "ab").iterdir()) == sorted(("c", linked.name))
 
     assert numbers_found(archive, send.study) == []

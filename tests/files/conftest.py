@@ -15,6 +15,8 @@ from adapters.files.storages import StoredFiles
 from domain.limits import Limits
 
 LIMITS = Limits(storage_free_min=1, storage_check_seconds=1e-9, storage_suspect_seconds=20.0)
+DEAD = "5f0c1f6e-3a1b-4a7e-9d55-0c6f3f0a9b11"
+"""The temp folder of a process that is dead."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from adapters.files.storages import StoredFiles
 from adapters.files.upkeep import Upkeep
 from domain.errors import InvalidInput, Refused
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, image
-from tests.files.conftest import LIMITS
+from tests.files.conftest import DEAD, LIMITS
 from tests.files.test_storage_keep import kept
 
 OBJECT = f"ab/c/abc{'0' * 61}.dcm"
@@ -125,8 +125,8 @@ def test_F17_a_sweep_of_a_read_only_storage_is_no_trouble_of_its_own(mounted: Ca
     storage = Storage.open(root, "default", LIMITS)
     files = StoredFiles([storage], LIMITS, Indexer(LIMITS))
     kept(files, image())
-    (root / ".incoming" / "dead").mkdir()
-    (root / ".incoming" / "dead" / "half").write_bytes(b"x")
+    (root / ".incoming" / DEAD).mkdir()
+    (root / ".incoming" / DEAD / "half").write_bytes(b"x")
     subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
     assert files.sweep() == 0
     subprocess.run(["mount", "-o", "remount,rw", str(root)], check=True)

@@ -19,7 +19,7 @@ from adapters.files.failpoints import VARIABLE
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, INSTANCE
-from tests.files.conftest import LIMITS
+from tests.files.conftest import DEAD, LIMITS
 from tests.files.writer import data_set
 
 SIZE = 200_000
@@ -116,8 +116,8 @@ def test_P3_a_paused_process_goes_on_after_a_sweep(root: Path, storage: Storage,
 
 
 def test_P3_folders_without_a_lease_are_swept_and_ones_own_stay(root: Path, storage: Storage) -> None:
-    (root / ".incoming" / "dead").mkdir()
-    (root / ".incoming" / "dead" / "half").write_bytes(b"x")
+    (root / ".incoming" / DEAD).mkdir()
+    (root / ".incoming" / DEAD / "half").write_bytes(b"x")
     (root / ".incoming" / "stray").write_bytes(b"x")
     incoming = StoredFiles([storage], LIMITS, Indexer(LIMITS)).receive(CT_CLASS, INSTANCE, EXPLICIT, "MODALITY")
     assert storage.sweep() == 1
