@@ -171,12 +171,15 @@ class Recorder(PostgresApplicationRecorder):
 
     def _own_cursor(self) -> psycopg.Cursor[tuple[Any, ...]]:
         """On a connection that is kept: to take one from the pool each time costs a tenth of an append."""
-        if self._cursor is not None:
-            if alive(self._cursor.connection):
-                return self._cursor
-            # A connection that died while it was not used is not the caller's concern.
-            self.let_go()
-            self.datastore.pool.check()
+        cursor = self._cursor or self._borrowed()
+        if alive(cursor.connection):
+            return cursor
+        # A connection that died while it was not used, here or in the pool, is not the caller's concern.
+        self.let_go()
+        self.datastore.pool.check()
+        return self._borrowed()
+
+    def _borrowed(self) -> psycopg.Cursor[tuple[Any, ...]]:
         lent = self.datastore.get_connection()
         cursor = lent.__enter__().cursor(row_factory=tuple_row)
         self._lent, self._cursor = lent, cursor

@@ -47,6 +47,13 @@ def send(archive: Archive) -> tuple[int, str]:
     return status, image.SOPInstanceUID
 
 
+def stored(archive: Archive) -> str:
+    """The UID of a fresh CT image that was stored."""
+    status, uid = send(archive)
+    assert status == SUCCESS
+    return uid
+
+
 def echo(archive: Archive) -> bool:
     return archive.dcmtk("echoscu").returncode == 0
 
@@ -122,7 +129,7 @@ def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_works(
     make_archive: Callable[..., Archive],
 ) -> None:
     archive = make_archive().start()
-    _, uid = send(archive)
+    uid = stored(archive)
     archive.stop(signal.SIGKILL)
     until(lambda: not archive.processes(), 60, "the children end with their parent")
     archive.start()
@@ -339,11 +346,10 @@ def test_the_history_is_printed_followed_and_explained(archive: Archive) -> None
         text=True,
     ) as following:
         try:
-            _, first = send(archive)
-            _, second = send(archive)
+            first, second = stored(archive), stored(archive)
             assert following.stdout
-            stored = (line for line in following.stdout if "InstanceStored" in line)
-            lines = [next(stored), next(stored)]
+            told = (line for line in following.stdout if "InstanceStored" in line)
+            lines = [next(told), next(told)]
         finally:
             following.send_signal(signal.SIGINT)
     assert following.returncode == 0
@@ -380,7 +386,7 @@ def test_devices_are_added_listed_and_removed_by_command(archive: Archive) -> No
 
 
 def test_a_projection_is_rebuilt_by_command_while_the_archive_serves(archive: Archive) -> None:
-    _, uid = send(archive)
+    uid = stored(archive)
     assert "switched" in archive.annals("rebuild", "catalogue").stdout
     image = dcmread(samples.SAMPLES / "CT_small.dcm")
     keys = (

@@ -134,10 +134,12 @@ def test_P1_what_a_killed_writer_was_told_is_there(dsn: str, log: EventLog) -> N
     note(log, "AFTER")
 
 
+@pytest.mark.parametrize("before", [1, 0], ids=["one that appended", "one that never did"])
 def test_F24_an_append_after_all_idle_connections_were_ended_is_not_refused(
-    dsn: str, log: EventLog, caplog: pytest.LogCaptureFixture
+    dsn: str, log: EventLog, caplog: pytest.LogCaptureFixture, before: int
 ) -> None:
-    note(log, "BEFORE")
+    for _ in range(before):
+        note(log, "BEFORE")
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
