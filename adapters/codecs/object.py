@@ -180,9 +180,11 @@ def _inflate(descriptor: int, offset: int, length: int, into: int, limits: Limit
                     plain = inflater.decompress(piece, _PIECE)
                 except zlib.error as error:
                     raise Unfit("the deflated object is damaged") from error
-                total += len(plain)
+                total += out.write(plain)
                 if total > allowed:
                     raise Unfit("the object inflates past the limit")
-                out.write(plain)
                 piece = inflater.unconsumed_tail
-        return total + out.write(inflater.flush())
+        total += out.write(inflater.flush())
+    if total > allowed:
+        raise Unfit("the object inflates past the limit")
+    return total

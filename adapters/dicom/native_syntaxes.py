@@ -59,8 +59,9 @@ def converted(
 def _convert(encoded: bytes, stored: str, wanted: str, out: IO[bytes], limits: Limits) -> None:
     if stored == _DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        encoded = inflater.decompress(encoded, limits.inflated_size_max)
-        if inflater.unconsumed_tail:
+        # One byte more is asked for: zlib may have read all of the input and still hold some of the output.
+        encoded = inflater.decompress(encoded, limits.inflated_size_max + 1)
+        if len(encoded) > limits.inflated_size_max:
             raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object inflates past the limit")
     big = stored == _BIG_ENDIAN
     data_set = read_dataset(io.BytesIO(encoded), stored == _IMPLICIT, not big)

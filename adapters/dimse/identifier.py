@@ -67,10 +67,11 @@ class IdentifierReader:
     def _inflated(self, encoded: bytes) -> bytes:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            inflated = inflater.decompress(encoded, self._limits.identifier_max)
+            # One byte more is asked for: zlib may have read all of the input and still hold some of the output.
+            inflated = inflater.decompress(encoded, self._limits.identifier_max + 1)
         except zlib.error:
             raise Refused(Because.CANNOT_UNDERSTAND, "the identifier cannot be inflated") from None
-        if inflater.unconsumed_tail:
+        if len(inflated) > self._limits.identifier_max:
             raise Refused(Because.CANNOT_UNDERSTAND, "the identifier inflates past the limit")
         return inflated
 

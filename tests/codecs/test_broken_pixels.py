@@ -24,11 +24,13 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from adapters.codecs.object import _inflate
 from adapters.codecs.transcoder import Transcoder
+from adapters.codecs.unfit import Unfit
 from domain.errors import Refused
 from domain.limits import Limits
 from domain.transcoding import ENCODED, EXPLICIT, JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LS, NATIVE, RLE
 from tests.archive.conftest import until
 from tests.codecs.pictures import made, opened, saved, transcoded
+from tests.edges import edges
 
 TURNS = 200 if os.environ.get("ANNALS_SOAK") == "1" else 20
 """How often each syntax's codestreams are damaged: more than 1,000 times in ``make soak``."""
@@ -270,3 +272,19 @@ def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(tmp_path: 
         other.kill()
         other.wait()
         impatient.close()
+
+
+@edges
+@pytest.mark.parametrize(
+    "plain", [b"abc" + bytes(2**20), random.Random(1).randbytes(2**20 + 1)], ids=["alike", "noise"]
+)
+def test_D21_B12_an_object_inflates_to_so_many_bytes_and_no_more(tmp_path: Path, plain: bytes, off: int) -> None:
+    path = tmp_path / "deflated"
+    path.write_bytes(zlib.compress(plain, wbits=-zlib.MAX_WBITS))
+    limits = Limits(inflated_size_max=len(plain) - off)
+    with path.open("rb") as file, tempfile.TemporaryFile() as out:
+        if off <= 0:
+            assert _inflate(file.fileno(), 0, path.stat().st_size, out.fileno(), limits) == len(plain)
+            return
+        with pytest.raises(Unfit, match="inflates past the limit"):
+            _inflate(file.fileno(), 0, path.stat().st_size, out.fileno(), limits)
