@@ -13,6 +13,7 @@ from domain.commitment import Commitment, CommitmentDecided, CommitmentRequested
 from domain.errors import Because, Refused
 from domain.event import Event
 from domain.limits import Limits
+from tests.edges import edges
 
 ASKED = CommitmentRequested("1.2.3", "CT1", "ANNALS", {"1.4": "1.5", "1.6": "1.7"})
 LOST = {"1.4": int(FailureReason.NO_SUCH_OBJECT_INSTANCE)}
@@ -87,4 +88,15 @@ def test_C5_7_a_device_is_told_for_days() -> None:
 def test_C5_5_a_request_that_names_nothing_or_nonsense_is_refused(uid: str, references: list[tuple[str, str]]) -> None:
     with pytest.raises(Refused) as refused:
         commitment.checked(uid, references, LIMITS)
+    assert refused.value.because is Because.INVALID_ARGUMENT
+
+
+@edges
+def test_D21_a_request_names_so_many_instances_and_no_more(off: int) -> None:
+    references = [("1.2", f"1.3.{number}") for number in range(LIMITS.commitment_references_max + off)]
+    if off <= 0:
+        assert len(commitment.checked("1.2", references, LIMITS)) == len(references)
+        return
+    with pytest.raises(Refused, match="ask for fewer") as refused:
+        commitment.checked("1.2", references, LIMITS)
     assert refused.value.because is Because.INVALID_ARGUMENT

@@ -18,6 +18,7 @@ from domain import licence
 from domain.errors import InvalidInput
 from domain.licence import OPEN, TRIAL, Allowed, Installation, InstallationNamed, Licence, LicenceInstalled
 from domain.limits import Limits
+from tests.edges import edges
 
 LIMITS = Limits()
 CODE = "0123A-BCDEF-GHJKM-NPQRS-TVWXY"
@@ -78,6 +79,15 @@ def test_LIC_1_what_a_licence_says_is_read_and_what_is_signed_does_not_depend_on
 )
 def test_B58_garbage_is_refused_with_what_is_wrong(content: bytes, fault: str) -> None:
     assert fault in faults_of(content)
+
+
+@edges
+def test_D21_a_licence_file_has_so_many_bytes_and_no_more(off: int) -> None:
+    content = json.dumps(document()).encode().ljust(LIMITS.licence_file_max + off)
+    if off <= 0:
+        assert licence.read(content, LIMITS).licence == LICENCE
+    else:
+        assert f"more than {LIMITS.licence_file_max} bytes" in faults_of(content)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.matching import Key, glob, matches, query
 from domain.temporal import check, covers
+from tests.edges import edges
 
 
 def holds(vr: str, stored: list[Any], *wanted: str) -> bool:
@@ -270,22 +272,33 @@ def test_C1_18_keys_that_are_not_supported_are_named_and_not_matched() -> None:
     assert not asked.matching
 
 
+@edges
 @pytest.mark.parametrize(
-    "keys",
+    ("limit", "keys"),
     [
-        {"0020000D": Key("UI", tuple(f"1.{number}" for number in range(1_001)))},
-        {"00081030": Key("LO", ("x" * 129,))},
-        {"0020000D": Key("UI", ("1" * 129,))},
-        {"00080061": Key("CS", ("CT",) * 65)},
-        {f"0009{number:04X}": Key("LO") for number in range(0x1000, 0x1000 + 513)},
-        {"00081032": Key("SQ", (), {f"0009{number:04X}": Key("LO") for number in range(0x1000, 0x1000 + 513)})},
+        ("query_uids_max", lambda count: {"0020000D": Key("UI", tuple(f"1.{number}" for number in range(count)))}),
+        ("query_text_max", lambda count: {"00081030": Key("LO", ("x" * count,))}),
+        ("query_text_max", lambda count: {"0020000D": Key("UI", ("1" * count,))}),
+        ("query_values_max", lambda count: {"00080061": Key("CS", ("CT",) * count)}),
+        ("query_keys_max", lambda count: _empty_keys(count)),
+        ("query_keys_max", lambda count: {"00081032": Key("SQ", (), _empty_keys(count - 1))}),
     ],
     ids=["uids", "text", "long uid", "values", "keys", "keys of an item"],
 )
-def test_B34_B36_a_query_past_a_limit_is_refused(keys: dict[str, Key]) -> None:
+def test_D21_B34_B36_a_query_past_a_limit_is_refused(
+    limit: str, keys: Callable[[int], dict[str, Key]], off: int
+) -> None:
+    asked = keys(getattr(Limits(), limit) + off)
+    if off <= 0:
+        assert query(Level.STUDY, "STUDY", asked, Limits()).keys == asked
+        return
     with pytest.raises(Refused) as refused:
-        query(Level.STUDY, "STUDY", keys, Limits())
+        query(Level.STUDY, "STUDY", asked, Limits())
     assert refused.value.because is Because.IDENTIFIER_DOES_NOT_MATCH
+
+
+def _empty_keys(count: int) -> dict[str, Key]:
+    return {f"0009{number:04X}": Key("LO") for number in range(0x1000, 0x1000 + count)}
 
 
 @given(st.text("ab*?%_\\", max_size=12), st.text("ab%_\\", max_size=12))

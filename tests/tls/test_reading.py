@@ -19,6 +19,7 @@ from domain import certificate
 from domain.certificate import CertificateInstalled, Presented, Role
 from domain.errors import InvalidInput
 from domain.limits import Limits
+from tests.edges import edges
 from tests.tls.authority import Issued, authority, issue, key_pem, rsa_key
 
 LIMITS = Limits()
@@ -112,6 +113,18 @@ def test_B57_a_certificate_file_that_is_none_is_refused(certificate_file: bytes,
 def test_B57_a_key_file_that_is_none_or_encrypted_is_refused(key_file: bytes, said: str) -> None:
     (fault,) = faults(LEAF.pem, key_file)
     assert said in fault
+
+
+@edges
+def test_D21_a_certificate_and_its_key_have_so_many_bytes_each_and_no_more(off: int) -> None:
+    size = LIMITS.certificate_file_max + off
+    long, long_key = LEAF.pem.ljust(size, b"\n"), LEAF.key_pem.ljust(size, b"\n")
+    if off <= 0:
+        assert present(long, long_key, LIMITS) == present(LEAF.pem, LEAF.key_pem, LIMITS)
+        return
+    of_certificate, of_key = faults(long, long_key)
+    assert f"certificate file has more than {LIMITS.certificate_file_max} bytes" in of_certificate
+    assert f"key file has more than {LIMITS.certificate_file_max} bytes" in of_key
 
 
 def test_B57_the_faults_of_both_files_are_told_at_once() -> None:

@@ -20,6 +20,7 @@ from domain.certificate import Certificate
 from domain.errors import InvalidInput
 from domain.limits import Limits
 from domain.revocation import RevocationListInstalled
+from tests.edges import edges
 from tests.tls.authority import Issued, authority, issue
 
 LIMITS = Limits()
@@ -78,9 +79,25 @@ def test_B57_a_list_that_is_none_or_of_no_authority_of_ours_is_refused(encoded: 
         read_list(encoded, [certificate(CA), certificate(GOOD)], LIMITS)
 
 
-def test_B57_a_list_of_too_many_is_refused() -> None:
+@edges
+def test_D21_B57_a_list_of_too_many_is_refused(off: int) -> None:
+    limits = Limits(revocations_max=2 - off)
+    if off <= 0:
+        assert len(read(crl(GOOD, BAD), limits).revoked) == 2
+        return
     with pytest.raises(InvalidInput, match="more than 1 entries"):
-        read(crl(GOOD, BAD), Limits(revocations_max=1))
+        read(crl(GOOD, BAD), limits)
+
+
+@edges
+def test_D21_a_list_has_so_many_bytes_and_no_more(off: int) -> None:
+    made = crl(BAD).public_bytes(Encoding.PEM)
+    limits = Limits(revocation_list_file_max=len(made) - off)
+    if off <= 0:
+        assert read_list(made, [certificate(CA)], limits).revoked
+        return
+    with pytest.raises(InvalidInput, match="more than"):
+        read_list(made, [certificate(CA)], limits)
 
 
 def test_B57_a_list_that_is_old_or_not_yet_valid_is_refused_and_the_one_in_use_stays() -> None:
