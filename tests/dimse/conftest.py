@@ -46,6 +46,7 @@ LIMITS = Limits(
     associations_per_address_max=12,
     unknown_peer_associations_max=8,
     unknown_peer_associations_per_address_max=6,
+    pdu_max=256 * KIB,
     object_size_max=1024 * 1024,
     sequence_depth_max=64,
 )

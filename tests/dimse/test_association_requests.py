@@ -34,6 +34,7 @@ from tests.dimse.raw_peer import (
     item,
     user_items,
 )
+from tests.edges import edges
 
 CALLING, CALLED = (1, 1, 3), (1, 1, 7)
 ACCEPTED, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX = 0, 3, 4
@@ -235,3 +236,27 @@ def test_B26_any_bytes_are_a_request_or_malformed(body: bytes) -> None:
     except MalformedAssociate:
         return
     assert 0 < len(request.proposals) <= LIMITS.presentation_contexts_max
+
+
+@edges
+def test_D21_B26_a_request_has_so_many_user_items_and_no_more(door: Door, off: int) -> None:
+    more = [item(0x58, b"")] * (LIMITS.user_items_max + off - 2)
+    with RawPeer(door.port) as peer:
+        peer.say(associate_request(users=user_items(0, *more)))
+        answer = peer.answer()
+        if off <= 0:
+            assert results(answer)[1] == ACCEPTED
+        else:
+            assert answer == (ABORT, bytes(4))
+
+
+@edges
+def test_D21_B26_a_request_has_so_many_contexts_and_no_more(off: int) -> None:
+    """At the limit of 128 one more would have to repeat an id."""
+    limits = Limits(presentation_contexts_max=5)
+    sent = associate_request([context(2 * number + 1, CT_IMAGE, EXPLICIT) for number in range(5 + off)])
+    if off <= 0:
+        assert len(parse_request(sent[6:], "192.0.2.1", limits).proposals) == 5 + off
+        return
+    with pytest.raises(MalformedAssociate, match="6 presentation contexts"):
+        parse_request(sent[6:], "192.0.2.1", limits)

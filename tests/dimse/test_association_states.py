@@ -24,10 +24,12 @@ from tests.dimse.raw_peer import (
     context,
     data,
     echo_request,
+    item,
     pdu,
     pdv,
     store_request,
 )
+from tests.edges import edges
 
 USER, PROVIDER = 0, 2
 UNSPECIFIED, UNRECOGNISED, UNEXPECTED, INVALID_PARAMETER = 0, 1, 2, 6
@@ -66,6 +68,21 @@ def test_Sta2_AA1_what_is_no_request_is_aborted(door: Door, said: bytes) -> None
     with RawPeer(door.port) as peer:
         peer.say(said)
         assert aborted(peer) == (USER, UNSPECIFIED)
+
+
+@edges
+def test_D21_B25_a_request_has_so_many_bytes_and_no_more(door: Door, off: int) -> None:
+    """Items that nobody knows fill it: they are ignored (PS3.8 9.3.1)."""
+    request = associate_request()[6:]
+    room = LIMITS.associate_pdu_max + off - len(request)
+    filling = item(0x99, bytes(60_000)) * (room // 60_004)
+    said = pdu(RQ, request + filling + item(0x99, bytes(room - len(filling) - 4)))
+    with RawPeer(door.port) as peer:
+        if off <= 0:
+            assert peer.established(said).echo() == 0
+        else:
+            peer.say(said)
+            assert aborted(peer) == (USER, UNSPECIFIED)
 
 
 def test_Sta2_AA2_an_abort_is_a_close(door: Door) -> None:

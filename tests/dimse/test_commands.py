@@ -21,7 +21,7 @@ from adapters.dimse.association import Association, Context, Parties
 from adapters.dimse.command import NO_DATA_SET, Command, MalformedCommand
 from adapters.dimse.errors import AssociationEnded
 from adapters.dimse.wire import Wire
-from domain.errors import Refused
+from domain.errors import Because, Refused
 from domain.limits import KIB, Limits
 from tests.dimse.conftest import LIMITS, Door
 from tests.dimse.raw_peer import (
@@ -49,6 +49,7 @@ from tests.dimse.raw_peer import (
     uid,
     user_items,
 )
+from tests.edges import edges
 
 UNRECOGNISED_OPERATION, CLASS_NOT_SUPPORTED = 0x0211, 0x0122
 STORE, GET, FIND, MOVE, ECHO = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030
@@ -208,7 +209,7 @@ def test_B27_a_command_set_of_1_MB_is_an_abort(door: Door) -> None:
         assert peer.answer() == (ABORT, b"\0\0\2\6")
 
 
-@pytest.mark.parametrize("size", [LIMITS.command_set_max, LIMITS.command_set_max + 2])
+@pytest.mark.parametrize("size", [LIMITS.command_set_max - 2, LIMITS.command_set_max, LIMITS.command_set_max + 2])
 def test_D21_the_longest_command_set_is_understood_and_no_longer_one(door: Door, size: int) -> None:
     rest = size - len(command(ECHO, e0110=b"\1\0", e0800=b"\1\1", e7777=b""))
     encoded = command(ECHO, e0110=b"\1\0", e0800=b"\1\1", e7777=bytes(rest))
@@ -352,3 +353,30 @@ def test_whatever_a_peer_says_is_messages_a_release_or_the_end(said: list[bytes]
         except AssociationEnded:
             pass
         assert association.wire.socket.fileno() == -1
+
+
+@edges
+def test_D21_B25_a_PDU_is_as_long_as_was_announced_with_some_room_for_headers_and_no_longer(
+    door: Door, off: int
+) -> None:
+    size = LIMITS.pdu_max + 4 * KIB + off
+    with RawPeer(door.port) as peer:
+        peer.established(ALL).say(data(5, COMMAND | LAST, request(FIND, STUDY_FIND)))
+        peer.say(pdu(P_DATA, pdv(5, LAST, bytes(size - 6))))
+        if off <= 0:
+            assert peer.status() == 0
+        else:
+            assert peer.answer() == (ABORT, b"\0\0\2\6")
+
+
+@edges
+def test_D21_an_identifier_has_so_many_bytes_and_no_more(off: int) -> None:
+    sent = data(5, COMMAND | LAST, request(FIND, STUDY_FIND)) + data(5, 0, bytes(60)) + data(5, LAST, bytes(40 + off))
+    with fed(sent) as association:
+        assert association.next_command()
+        if off <= 0:
+            assert len(association.read_small_data_set(100)) == 100 + off
+            return
+        with pytest.raises(Refused) as refused:
+            association.read_small_data_set(100)
+        assert refused.value.because is Because.CANNOT_UNDERSTAND
