@@ -21,6 +21,7 @@ from pydicom.sequence import Sequence
 from adapters.dicom.part10 import read_file_header
 from domain.attributes import ATTRIBUTES, BY_TAG, Level
 from domain.errors import Refused
+from domain.limits import Limits
 from processes.ports import Header
 from tests.dicom.encoding import (
     BIG_ENDIAN,
@@ -40,6 +41,7 @@ from tests.dicom.encoding import (
     read,
     text,
 )
+from tests.edges import edges
 
 PARTS = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series"}
 CODED = {"00080100", "00080102", "00080103", "00080104", "00080105", "00080106", "00080119", "00080120", "0008010F"}
@@ -439,3 +441,21 @@ def test_B08_pixel_data_that_is_missing_or_of_the_wrong_kind_is_said() -> None:
     )
     assert read(frames, "1.2.840.10008.1.2.4.50").warnings == ("PixelData: is shorter than its description",)
     assert read(frames).warnings == ("PixelData: is encapsulated in a native transfer syntax",)
+
+
+@edges
+def test_D21_so_many_characters_of_a_text_are_indexed_and_a_warning_tells_of_more(off: int) -> None:
+    words = "é" * (40 + off)
+    data = minimal([(0x00080005, "CS", b"ISO_IR 192"), (0x00081030, "LO", text(words))])
+    header = read(data, limits=Limits(indexed_text_max=40))
+    assert header.particulars["study"]["00081030"]["Value"] == [words[:40]]
+    assert header.warnings == (("StudyDescription: is cropped in the index",) if off > 0 else ())
+
+
+@edges
+def test_D21_so_many_items_of_a_sequence_are_indexed_and_a_warning_tells_of_more(off: int) -> None:
+    items = b"".join(item(element(0x00080100, "SH", text(f"CODE{number}"))) for number in range(4 + off))
+    header = read(minimal([(0x00081032, "SQ", items)]), limits=Limits(indexed_items_max=4))
+    assert len(header.particulars["study"]["00081032"]["Value"]) == min(4, 4 + off)
+    assert len(header.warnings) == (1 if off > 0 else 0)
+    assert all("not all items are indexed" in warning for warning in header.warnings)

@@ -42,6 +42,7 @@ from tests.dicom.encoding import (
     text,
 )
 from tests.dicom.test_header_values import DECIMALS, LETTERS, SAMPLES, TEXTS, TIMES, UIDS
+from tests.edges import edges
 
 LIMITS = Limits()
 MODEL = JsonModel(LIMITS)
@@ -441,3 +442,25 @@ def test_a_header_beyond_its_limit_is_refused_and_not_held() -> None:
     stored = Stored(minimal() + many)
     with pytest.raises(Refused, match="header_size_max"):
         model.json(stored.read, stored.content, AT)
+
+
+@edges
+def test_D21_a_header_has_so_many_bytes_and_no_more(off: int) -> None:
+    """Each element counts 32 bytes more than its value."""
+    stored = Stored(b"".join(element(0x00290010 + number, "LO", b"x" * 60) for number in range(3)))
+    model = JsonModel(Limits(header_size_max=3 * (60 + 32) - off))
+    if off <= 0:
+        assert b"00290012" in model.json(stored.read, stored.content, AT)
+        return
+    with pytest.raises(Refused, match="header_size_max"):
+        model.json(stored.read, stored.content, AT)
+
+
+@pytest.mark.parametrize("off", [-2, 0, 2], ids=["limit-1", "limit", "limit+1"])
+def test_D21_a_text_stands_in_its_place_up_to_the_limit_and_is_named_beyond(off: int) -> None:
+    """Values have an even length."""
+    words = b"x" * (LIMITS.metadata_value_max + off)
+    entry = Stored(element(0x0040A160, "UT", words)).model()["0040A160"]
+    assert entry == (
+        {"vr": "UT", "Value": [words.decode()]} if off <= 0 else {"vr": "UT", "BulkDataURI": f"{AT}/bulkdata/0040A160"}
+    )

@@ -31,6 +31,7 @@ from tests.dicom.encoding import (
     sequence_end,
     text,
 )
+from tests.edges import edges
 
 SYNTAXES = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
 ORDER = {IMPLICIT: "<", EXPLICIT: "<", BIG_ENDIAN: ">"}
@@ -175,7 +176,7 @@ def test_B11_elements_are_counted(count: int, good: bool, syntax: str) -> None:
         assert "more elements" in refused(data, syntax, limits)
 
 
-@pytest.mark.parametrize(("count", "good"), [(10, True), (11, False)])
+@pytest.mark.parametrize(("count", "good"), [(9, True), (10, True), (11, False)])
 def test_fragments_are_counted(count: int, good: bool) -> None:
     limits = replace(Limits(), fragments_max=10)
     data = encapsulated([b"AB"] * count)
@@ -227,6 +228,35 @@ def test_B12_the_ratio_counts_from_its_floor_on_and_the_size_always() -> None:
     assert read(data, DEFLATED).sop_instance_uid == INSTANCE
     assert "inflates past" in refused(data, DEFLATED, replace(Limits(), deflate_ratio_from=MIB))
     assert "inflates past" in refused(data, DEFLATED, replace(Limits(), inflated_size_max=MIB))
+
+
+@edges
+@pytest.mark.parametrize("limit", ["inflated_size_max", "deflate_ratio_from"])
+def test_D21_B12_a_data_set_inflates_to_so_many_bytes_and_no_more(limit: str, off: int) -> None:
+    plain = image(64, 64)
+    limits = Limits(deflate_ratio_max=1, **{limit: len(plain) - off})
+    if off <= 0:
+        assert read(deflated(plain), DEFLATED, limits=limits).sop_instance_uid == INSTANCE
+    else:
+        assert "inflates past" in refused(deflated(plain), DEFLATED, limits)
+
+
+@edges
+def test_D21_B12_a_data_set_inflates_to_so_many_times_its_size_and_no_more(off: int) -> None:
+    """The size is that of the first image that lies so near to a whole multiple."""
+    ratio, data = next(
+        (ratio, squeezed)
+        for pixels in range(0, 4_000, 2)
+        for plain in [minimal() + element(0x7FE00010, "OW", bytes(pixels))]
+        for squeezed in [deflated(plain)]
+        for ratio in range(2, 40)
+        if len(plain) == ratio * len(squeezed) + off
+    )
+    limits = Limits(deflate_ratio_from=1, deflate_ratio_max=ratio)
+    if off <= 0:
+        assert read(data, DEFLATED, limits=limits).sop_instance_uid == INSTANCE
+    else:
+        assert "inflates past" in refused(data, DEFLATED, limits)
 
 
 def test_B07_a_cut_damaged_or_continued_deflated_data_set_is_refused() -> None:
