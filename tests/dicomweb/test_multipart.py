@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api.dicomweb.multipart import MultipartFault, MultipartReader, MultipartWriter, PartBegins, PartBytes, PartEnds
 from domain.limits import Limits
+from tests.edges import edges
 
 BOUNDARY = "boundary"
 Part = tuple[dict[str, str], bytes]
@@ -156,3 +157,31 @@ def test_the_reader_holds_no_more_than_a_delimiter_of_a_part() -> None:
     for _ in range(20):
         given_out = sum(len(found.data) for found in reader.feed(piece) if isinstance(found, PartBytes))
         assert abs(given_out - len(piece)) < 20
+
+
+@edges
+def test_D21_a_body_has_parts_max_parts_and_no_more(off: int) -> None:
+    body = b"--boundary\r\n\r\n\r\n" * (5 + off) + b"--boundary--"
+    if off <= 0:
+        assert read([body], limits=Limits(parts_max=5)) == [({}, b"")] * (5 + off)
+        return
+    with pytest.raises(MultipartFault, match="parts_max") as refused:
+        read([body], limits=Limits(parts_max=5))
+    assert refused.value.too_large
+
+
+@edges
+@pytest.mark.parametrize("how", ["whole", "byte by byte"])
+def test_D21_the_header_fields_of_a_part_have_so_many_bytes_with_their_line_ends_and_no_more(
+    off: int, how: str
+) -> None:
+    limits = Limits(part_fields_size_max=100)
+    value = "x" * (100 + off - len("A: \r\n"))
+    body = f"--boundary\r\nA: {value}\r\n\r\nbytes\r\n--boundary--".encode()
+    pieces = [body] if how == "whole" else cut(body, range(len(body)))
+    if off <= 0:
+        assert read(pieces, limits=limits) == [({"a": value}, b"bytes")]
+        return
+    with pytest.raises(MultipartFault, match="part_fields_size_max") as refused:
+        read(pieces, limits=limits)
+    assert refused.value.too_large
