@@ -43,7 +43,8 @@ class _Reading:
 
     def __init__(self, limits: Limits) -> None:
         self.data_set: dict[str, Any] = {}
-        self._depth_max = 8 + _LEVELS_A_SEQUENCE * limits.sequence_depth_max
+        self._items_max = limits.sequence_depth_max
+        self._depth_max = 8 + _LEVELS_A_SEQUENCE * self._items_max
         self._names: list[str] = []
         self._sets: list[dict[str, Any]] = []
         self._private: list[list[tuple[str, str, dict[str, Any]]]] = []
@@ -58,7 +59,8 @@ class _Reading:
         name = name.rpartition(":")[2]
         if not self._names and name != _ROOT:
             raise _Fault(f"is no {_ROOT}")
-        if len(self._names) >= self._depth_max:
+        # Items in one another are counted as in DICOM's own form; the rest bounds what is no item.
+        if len(self._names) >= self._depth_max or (name == "Item" and len(self._sets) > self._items_max):
             raise _Fault("is nested deeper than sequence_depth_max")
         inside = self._names[-1] if self._names else ""
         self._names.append(name)
