@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.dicom.index import Indexer
-from adapters.dicom.part10 import read_file_header
+from adapters.dicom.part10 import file_header, read_file_header
 from adapters.files.incoming import IncomingObject
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -28,6 +28,7 @@ from domain.instance import Content
 from domain.limits import MIB, Limits
 from tests.dicom.encoding import BIG_ENDIAN, CT_CLASS, DEFLATED, EXPLICIT, IMPLICIT, INSTANCE, element, image, minimal
 from tests.durability.disks import Disk, folder_for_disks
+from tests.edges import edges
 from tests.files.conftest import LIMITS
 
 SYNTAXES = (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.3.4")
@@ -253,18 +254,16 @@ def test_B20_a_large_object_is_written_and_scanned_with_flat_memory(files: Store
         assert reader.is_whole()
 
 
-@pytest.mark.parametrize(
-    ("limits", "places"),
-    [
-        pytest.param(Limits(storage_free_min=1, quarantine_files_max=2), 2, id="files"),
-        pytest.param(Limits(storage_free_min=1, quarantine_size_max=3 * len(image())), 2, id="bytes"),
-    ],
-)
-def test_C2_2_the_quarantine_takes_no_more_than_its_limits(root: Path, limits: Limits, places: int) -> None:
+@edges
+@pytest.mark.parametrize("limit", ["quarantine_files_max", "quarantine_size_max"])
+def test_D21_C2_2_the_quarantine_takes_no_more_than_its_limits(root: Path, limit: str, off: int) -> None:
+    """Three objects are refused and kept aside: all of them, or all but the last."""
+    whole = len(file_header(CT_CLASS, INSTANCE + "9", EXPLICIT, "MODALITY")) + len(image())
+    limits = Limits(storage_free_min=1, **{limit: (3 if limit == "quarantine_files_max" else 3 * whole) - off})
     storage = Storage.open(root, "default", limits)
     files = StoredFiles([storage], limits, Indexer(limits))
     quarantined = []
-    for _ in range(4):
+    for _ in range(3):
         incoming = files.receive(CT_CLASS, INSTANCE + "9", EXPLICIT, "MODALITY")
         incoming.write(image())
         with pytest.raises(Refused) as refusal:
@@ -274,7 +273,7 @@ def test_C2_2_the_quarantine_takes_no_more_than_its_limits(root: Path, limits: L
     assert sorted(f".quarantine/{path.name}" for path in (root / ".quarantine").iterdir()) == sorted(
         one.path for one in quarantined
     )
-    assert len(quarantined) == places
+    assert len(quarantined) == (3 if off <= 0 else 2)
     assert temp_files(root) == []
     files.close()
 
