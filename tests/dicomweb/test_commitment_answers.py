@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,9 +36,12 @@ from processes.commit_storage import Commitments
 from tests.archive.conftest import until
 from tests.dicom.encoding import CT_CLASS
 from tests.dicomweb.test_commitment_modules import sequence, sop
+from tests.edges import edges
 
 BY = Actor("device", "WS", "192.0.2.7")
-LIMITS = Limits(commitment_answer_seconds=0.5, commitment_decisions_max=1, database_timeout_seconds=0.5)
+LIMITS = Limits(
+    commitment_answer_seconds=0.5, commitment_decisions_max=1, database_timeout_seconds=0.5, commitment_body_max=1_000
+)
 ONE = {"00081199": sequence(sop("1.1"))}
 
 
@@ -72,19 +75,28 @@ class Site:
         problems.install(app)
         self._app = Bounds(app, Origin(), LIMITS)
 
-    def post(self, uid: str) -> httpx.Response:
-        return self._said("POST", uid, {"Content-Type": "application/dicom+json"}, json.dumps(ONE).encode())
+    def post(self, uid: str, size: int = 0, *, in_pieces: bool = False) -> httpx.Response:
+        """Ask; the body is filled up to a size, and in pieces its length is not told."""
+        body = json.dumps(ONE).encode().ljust(size)
+        return self._said("POST", uid, {"Content-Type": "application/dicom+json"}, _pieces(body) if in_pieces else body)
 
     def get(self, uid: str) -> httpx.Response:
         return self._said("GET", uid, {}, b"")
 
-    def _said(self, method: str, uid: str, headers: dict[str, str], body: bytes) -> httpx.Response:
+    def _said(
+        self, method: str, uid: str, headers: dict[str, str], body: bytes | AsyncIterator[bytes]
+    ) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app, client=("192.0.2.7", 1))
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
                 return await client.request(method, f"/commitment-requests/{uid}", headers=headers, content=body)
 
         return asyncio.run(ask())
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for first in range(0, len(body), 100):
+        yield body[first : first + 100]
 
 
 @pytest.fixture
@@ -160,3 +172,11 @@ def test_C5_9_what_a_device_asked_for_by_DIMSE_is_told_to_it_alone(site: Site) -
     assert site.get("2.4").status_code == site.get("2.5").status_code == 404
     assert site.get("2.4").json()["detail"] == site.get("2.5").json()["detail"]
     assert site.post("2.4").status_code == 409
+
+
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["of told length", "in pieces"])
+@edges
+def test_D21_B45_a_request_past_its_size_is_413(site: Site, off: int, in_pieces: bool) -> None:
+    site.disk.is_free.set()
+    answer = site.post("2.8", LIMITS.commitment_body_max + off, in_pieces=in_pieces)
+    assert answer.status_code == (200 if off <= 0 else 413), answer.text

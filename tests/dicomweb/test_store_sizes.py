@@ -1,0 +1,84 @@
+"""How large the body of a store request, its metadata and its bulk data may be, however they come (B45, B47, D21)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from adapters.composing.composition import Composition
+from api.dicomweb.store_metadata import MetadataParts
+from api.dicomweb.store_parts import Finishers, StoreBody, StoreRequest
+from api.problems import HttpRefusal
+from domain.errors import Because, TooLarge
+from domain.event import Actor
+from domain.limits import Limits
+from tests.edges import edges
+
+NOBODY: Any = None
+
+
+class Counted:
+    """Parts of which nothing is kept but their size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def begin(self, _fields: Mapping[str, str]) -> None:
+        self.size = 0
+
+    def take(self, data: memoryview) -> None:
+        self.size += len(data)
+
+    def outcomes(self) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def composition() -> Iterator[Composition]:
+    opened = Composition(Limits(object_size_max=100), NOBODY)
+    yield opened
+    opened.close()
+
+
+@edges
+def test_D21_B45_a_body_has_so_many_bytes_and_no_more(off: int) -> None:
+    parts: Any = Counted()
+    body = StoreBody(parts, None, {}, 100)
+    assert body.feed(bytes(60), 60)
+    assert body.feed(bytes(40 + off), 40 + off) == (off <= 0)
+    assert parts.size == (100 + off if off <= 0 else 60)
+    if off > 0:
+        with pytest.raises(HttpRefusal) as refused:
+            body.finish()
+        assert refused.value.status == 413
+
+
+@edges
+def test_D21_B45_the_metadata_of_a_request_has_so_many_bytes_and_no_more(composition: Composition, off: int) -> None:
+    """Of all its parts together."""
+    limits = Limits(store_metadata_max=100)
+    asked = StoreRequest(Actor("device", "WS", "192.0.2.7"), "1", "")
+    parts = MetadataParts(NOBODY, composition, Finishers(limits), asked, limits)
+    for document in (b"[]".ljust(60), b"[]".ljust(40 + off)):
+        parts.begin({"content-type": "application/dicom+json"})
+        for first in range(0, len(document), 7):
+            parts.take(memoryview(document)[first : first + 7])
+        parts.end()
+    failures = [one.failure_reason for one in parts.outcomes()]
+    assert failures == ([] if off <= 0 else [Because.OUT_OF_RESOURCES.value])
+
+
+@edges
+def test_D21_B20_a_bulk_data_item_has_so_many_bytes_and_no_more(composition: Composition, off: int) -> None:
+    composition.begin_bulk("bulk", "application/octet-stream", "")
+    composition.write(bytes(60))
+    if off <= 0:
+        composition.write(bytes(40 + off))
+        return
+    with pytest.raises(TooLarge, match="object_size_max"):
+        composition.write(bytes(40 + off))
