@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from adapters.codecs.image import Image, check_size
+from adapters.codecs.object import StoredObject
 from adapters.codecs.unfit import Unfit
 from domain.limits import Limits
+from tests.codecs.pictures import made, opened, saved
 from tests.edges import edges
 
 IMAGE = Image(4, 3, 1, 16, 16, 15, False, "MONOCHROME2", 0, 5)
@@ -36,3 +39,15 @@ def test_D21_B14_B15_an_image_is_as_large_as_a_limit_and_no_larger(
         return
     with pytest.raises(Unfit):
         check_size(image, encoded_bytes, limits)
+
+
+@edges
+def test_D21_B14_the_header_of_an_image_has_so_many_bytes_and_no_more(tmp_path: Path, off: int) -> None:
+    with opened(saved(made(), tmp_path / "a.dcm")) as stored:
+        whole = (stored.descriptor, stored.offset, stored.length, stored.transfer_syntax_uid)
+        end = StoredObject(*whole, Limits()).header[-1].end
+        if off <= 0:
+            assert StoredObject(*whole, Limits(header_size_max=end - off)).header[-1].end == end
+            return
+        with pytest.raises(Unfit, match="header_size_max"):
+            StoredObject(*whole, Limits(header_size_max=end - off))

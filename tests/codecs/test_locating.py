@@ -14,10 +14,11 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from adapters.codecs.locating import FrameLocator
-from domain.errors import Refused
+from domain.errors import Because, Refused
 from domain.limits import Limits
 from processes.pixel_ports import Stored
 from tests.codecs.pictures import EXPLICIT, made, opened, saved
+from tests.edges import edges
 
 FRAMES = [b"\xff\x4f" + bytes([number]) * (60 + 2 * number) for number in range(5)]
 
@@ -157,3 +158,16 @@ def test_C7_7_one_frame_of_many_is_found_without_reading_the_others(
         with opened(path) as stored:
             FrameLocator(Limits())(stored).frame(70)
         assert sum(read) < 300_000
+
+
+@edges
+def test_D21_B14_an_image_has_so_many_frames_and_no_more(tmp_path: Path, off: int) -> None:
+    path = saved(made(frames=4 + off), tmp_path / "a.dcm")
+    locator = FrameLocator(Limits(decoded_frames_max=4))
+    with opened(path) as stored:
+        if off <= 0:
+            assert locator(stored).count == 4 + off
+            return
+        with pytest.raises(Refused, match="decoded_frames_max") as refused:
+            locator(stored)
+        assert refused.value.because is Because.CANNOT_PERFORM_SUB_OPERATIONS

@@ -1,4 +1,4 @@
-"""How many ranges and frames one request may name (B49, D21)."""
+"""How many ranges and frames one request may name, and how large a picture (B49, B59, D21)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from fastapi import Request
 
 from api.dicomweb.frames import asked_frames
+from api.dicomweb.rendering_parameters import side
 from api.ranges import wanted_ranges
 from domain.errors import InvalidInput
 from domain.limits import Limits
@@ -34,3 +35,13 @@ def test_D21_more_frames_than_the_limit_are_refused(off: int) -> None:
         return
     with pytest.raises(InvalidInput, match="frames_a_request_max"):
         asked_frames(rooms, Request(scope))
+
+
+@edges
+def test_D21_B59_a_picture_is_asked_for_up_to_a_side_and_no_larger(off: int) -> None:
+    limits = Limits(rendered_side_max=100)
+    if off <= 0:
+        assert side(str(100 + off), limits) == 100 + off
+        return
+    with pytest.raises(ValueError, match="more than 100 pixels"):
+        side(str(100 + off), limits)
