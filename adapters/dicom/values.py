@@ -171,7 +171,7 @@ class ValueReader:
             return []
         if len(text) > self._text_max:
             self._fault("is cropped in the index")
-            text = text[: self._text_max].rpartition("\\")[0]
+            text = text[: self._text_max + 1].rpartition("\\")[0]
         values: list[Any] = []
         for part in text.split("\\"):
             stripped = part.strip(" \0")

@@ -459,3 +459,12 @@ def test_D21_so_many_items_of_a_sequence_are_indexed_and_a_warning_tells_of_more
     assert len(header.particulars["study"]["00081032"]["Value"]) == min(4, 4 + off)
     assert len(header.warnings) == (1 if off > 0 else 0)
     assert all("not all items are indexed" in warning for warning in header.warnings)
+
+
+@edges
+def test_D21_numbers_are_indexed_up_to_the_last_that_is_whole_within_so_many_characters(off: int) -> None:
+    """Each number but the first takes two characters: with the one at the limit the text is full."""
+    numbers = [10, *[1] * (19 + off)]
+    header = read(minimal([(0x00281050, "DS", text("\\".join(map(str, numbers))))]), limits=Limits(indexed_text_max=40))
+    assert header.attributes["00281050"]["Value"] == numbers[:20]
+    assert header.warnings == (("WindowCenter: is cropped in the index",) if off > 0 else ())
