@@ -159,6 +159,23 @@ def test_B20_a_refused_data_set_that_does_not_end_is_given_up(door: Door) -> Non
         assert peer.answer() == (ABORT, b"\0\0\2\0")
 
 
+@edges
+def test_D21_B20_of_a_refused_data_set_as_much_is_passed_over_as_an_object_may_have_and_no_more(
+    door: Door, off: int
+) -> None:
+    left = LIMITS.object_size_max + off
+    with RawPeer(door.port) as peer:
+        peer.established().say(data(3, COMMAND | LAST, store_request(instance="no uid")))
+        while left > 0:
+            peer.say(data(3, LAST if left <= 16_000 else 0, bytes(min(left, 16_000))))
+            left -= 16_000
+        assert peer.status() == 0x0117
+        if off <= 0:
+            assert peer.echo() == 0
+        else:
+            assert peer.answer() == (ABORT, b"\0\0\2\0")
+
+
 WELL = echo_request()
 
 
