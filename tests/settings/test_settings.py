@@ -1,5 +1,6 @@
 """Settings: precedence, and all faults at once with the key and the reason (B68, CLI)."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from annals.options import settings_of
 from annals.settings import load
 from domain.errors import InvalidInput
+from domain.limits import Limits
 from tests.licence.vendor import Vendor
 
 VENDOR = Vendor()
@@ -143,3 +145,10 @@ def test_B21d_the_quota_of_new_studies_can_be_switched_off_by_0_as_no_other_limi
         load(None, {key: "-1"})
     with pytest.raises(InvalidInput, match="ANNALS_LIMITS__STUDIES_REMEMBERED_MAX"):
         load(None, {"ANNALS_LIMITS__STUDIES_REMEMBERED_MAX": "0"})
+
+
+def test_D21_every_limit_is_a_setting() -> None:
+    names = [field.name for field in fields(Limits)]
+    settings, warnings = load(None, {f"ANNALS_LIMITS__{name.upper()}": "7" for name in names})
+    assert settings.as_limits() == Limits(**dict.fromkeys(names, 7))
+    assert warnings == ()
