@@ -246,6 +246,7 @@ def test_NET_4_DEV_4_DEV_5_the_DICOMweb_door_is_switched_while_it_runs_and_asks_
     archive.annals("device", "wado", "add", "localhost")
     assert archive.dicomweb("studies") == 200
     archive.annals("device", "wado", "remove", "localhost")
+    until(lambda: archive.dicomweb("studies") == 403, 60, "the name is forgotten")
     archive.annals("device", "accept-any", "on", "--door", "DICOMweb")
     until(lambda: archive.dicomweb("studies") == 200, 60, "it is open again")
     assert archive.dicomweb("studies", **{"X-Forwarded-For": "192.0.2.1"}) == 403, "a proxy is not its client"
