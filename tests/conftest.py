@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.embedded import EmbeddedPostgres
@@ -71,6 +72,9 @@ def pytest_configure() -> None:
     """A shell lets its background jobs ignore Ctrl-C, which programs under test shall hear; peers be dependable."""
     _use_memory()
     pynetdicom_peer.install()
+    # An example that meets a busy machine is no failure.
+    settings.register_profile("annals", deadline=None)
+    settings.load_profile("annals")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

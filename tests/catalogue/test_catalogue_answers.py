@@ -36,9 +36,7 @@ _UNIQUE = {
     Level.SERIES: ("0020000D", "0020000E"),
     Level.IMAGE: ("00080018",),
 }
-_SLOW = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_SLOW = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

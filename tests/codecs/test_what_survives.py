@@ -37,7 +37,7 @@ from tests.codecs import toolkits
 from tests.codecs.pictures import made, opened, saved, transcoded
 
 LOSSLESS = (IMPLICIT, BIG_ENDIAN, *ENCODED_LOSSLESS)
-few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

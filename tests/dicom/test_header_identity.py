@@ -149,7 +149,7 @@ def test_warnings_are_counted() -> None:
 SYNTAXES = st.sampled_from((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, JPEG_BASELINE, "1.2.3"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=4096), SYNTAXES, st.booleans())
 def test_random_bytes_raise_nothing_but_a_refusal(noise: bytes, syntax: str, after_identity: bool) -> None:
     data = minimal(syntax=syntax if syntax in (IMPLICIT, BIG_ENDIAN) else EXPLICIT) + noise if after_identity else noise

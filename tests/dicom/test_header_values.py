@@ -218,7 +218,7 @@ def code_item(code: dict[str, str]) -> Dataset:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data_sets(), st.sampled_from((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED)), st.sampled_from((64, 65536)))
 def test_the_header_of_any_data_set_is_what_pydicom_reads(data_set: Dataset, syntax: str, head_max: int) -> None:
     with warnings.catch_warnings():

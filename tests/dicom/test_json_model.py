@@ -226,7 +226,7 @@ def _swap(data_set: Dataset) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data_sets(), st.sampled_from((EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED)))
 def test_C7_8_any_data_set_says_what_pydicom_says(data_set: Dataset, syntax: str) -> None:
     """PS3.18 Annex F: every VR of Table F.2.3-1, private attributes and sequences too."""

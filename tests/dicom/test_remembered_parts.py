@@ -40,7 +40,7 @@ def objects(draw: st.DrawFn) -> tuple[bytes, str]:
     ), syntax
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(objects(), min_size=2, max_size=8))
 def test_what_was_read_before_changes_no_header(sent: list[tuple[bytes, str]]) -> None:
     one = Indexer(Limits())

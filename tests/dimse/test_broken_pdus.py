@@ -216,7 +216,7 @@ def test_C4_3_contexts_are_accepted_one_by_one_and_unknown_items_ignored(door: D
 
 
 @given(noise=st.binary(min_size=1, max_size=400), after=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_noise_ends_a_connection_or_is_waited_for_but_never_the_listener(door: Door, noise: bytes, after: bool) -> None:
     with RawPeer(door.port) as peer:
         if after:

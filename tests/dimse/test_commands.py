@@ -359,7 +359,7 @@ pieces = st.one_of(
 
 
 @given(said=st.lists(pieces, max_size=8))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_peer_says_is_messages_a_release_or_the_end(said: list[bytes]) -> None:
     with fed(b"".join(said)) as association:
         try:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.dimse.command import C_STORE_RQ, RESPONSE, Command
@@ -49,7 +49,6 @@ def sent(pdus: FilePdus, context_id: int, fd: int, offset: int, length: int) -> 
     )
 
 
-@settings(deadline=None)
 @given(
     size=st.sampled_from([2, 100, 4090, 16378, 262144]),
     parts=st.lists(

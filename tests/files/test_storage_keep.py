@@ -128,7 +128,7 @@ def test_P4_an_object_lies_below_its_digest_with_our_header_before_it(files: Sto
     assert not (root / content.path).stat().st_mode & 0o077
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=200_000), st.sampled_from(SYNTAXES), st.integers(1, 100_000))
 def test_P4_bytes_out_are_bytes_in(files: StoredFiles, data: bytes, syntax: str, piece: int) -> None:
     incoming = received(files, data, syntax, max(piece, len(data) // 50 + 1))

@@ -36,7 +36,7 @@ def written(path: Path, pieces: list[bytes]) -> tuple[bytes, bytes]:
 
 
 @given(st.lists(st.sampled_from(EDGES), max_size=4), st.integers(0, 255))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_pieces_stand_in_the_file_as_they_came(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], first: int
 ) -> None:

@@ -76,7 +76,7 @@ def room(postgres_server: object, tmp_path_factory: pytest.TempPathFactory) -> I
         made.log.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=6))
 def test_a_file_cut_anywhere_into_pieces_is_kept_whole(room: Room, cuts: list[int]) -> None:
     data = image(64, 64)

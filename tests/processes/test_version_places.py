@@ -253,7 +253,6 @@ def test_NET_6_STO_5_in_any_order_no_version_shares_or_loses_a_file(
             settings=settings(
                 max_examples=8,
                 stateful_step_count=15,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

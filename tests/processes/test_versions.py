@@ -102,10 +102,10 @@ def whole(rooms: Rooms, uid: str, sent: Sequence[Sent]) -> list[InstanceStored]:
 
 
 sendings = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([EXPLICIT, JPEG, J2K])), min_size=1, max_size=8)
-no_deadline = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@no_deadline
+@few
 @given(sendings)
 def test_NET_6_with_overwrite_the_last_content_is_served_and_every_one_before_it_stays(
     rooms: Rooms, sent: list[Sent]
@@ -120,7 +120,7 @@ def test_NET_6_with_overwrite_the_last_content_is_served_and_every_one_before_it
     assert [type(version) for version in versions] == [InstanceStored] + [InstanceReplaced] * (len(changes) - 1)
 
 
-@no_deadline
+@few
 @given(sendings)
 def test_NET_6_without_overwrite_the_first_content_stays_and_each_other_is_told_once(
     rooms: Rooms, sent: list[Sent]
