@@ -104,7 +104,8 @@ class KnownDevices:
     def renew(self, older_than_seconds: float = 0.0) -> None:
         """Read the devices again where they changed; an outage leaves what is remembered."""
         with self._lock:
-            if time.monotonic() - self._renewed_at < older_than_seconds:
+            began = time.monotonic()
+            if began - self._renewed_at < older_than_seconds:
                 return
             try:
                 with self._model.now() as connection:
@@ -114,7 +115,8 @@ class KnownDevices:
                 if not self._failing:
                     _LOG.warning("the devices cannot be read, those last known hold: %s", error)
                 self._failing = True
-            self._renewed_at = time.monotonic()
+            # What changed while it was read was not seen.
+            self._renewed_at = began
 
     def _known(self) -> _Seen:
         if self._seen is None:
