@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import migrate
-from tests import pynetdicom_peer
+from tests import ports, pynetdicom_peer
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _TEMPLATE = "migrated"
@@ -71,6 +71,7 @@ def _use_memory() -> None:
 def pytest_configure() -> None:
     """A shell lets its background jobs ignore Ctrl-C, which programs under test shall hear; peers be dependable."""
     _use_memory()
+    ports.reserve()
     pynetdicom_peer.install()
     # An example that meets a busy machine is no failure.
     settings.register_profile("annals", deadline=None)

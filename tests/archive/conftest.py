@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,15 +19,18 @@ import pytest
 
 from tests.archive.commands import commands
 from tests.conftest import folder_that_others_enter, lay_database
+from tests.ports import free_port
 
 SMALL = {"ANNALS_WORKER__ENABLED": "false", "ANNALS_DIMSE__PROCESSES": "1"}
 """Settings of an archive without what its tests do not look at; every process takes a second of a core to start."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENT = {
+    "ANNALS_LIMITS__READ_LAG_WAIT_SECONDS": "30",
+    "ANNALS_LIMITS__HEALTH_PROBE_TIMEOUT_SECONDS": "10",
+    "ANNALS_LIMITS__DRAIN_TIMEOUT_SECONDS": "20",
+}
+"""What an archive waits for longer than it would, since a machine that runs tests is busy."""
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -37,6 +39,11 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.02)
+
+
+def until_everywhere(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until a condition holds so often on end that each process behind a port has been asked, and some time."""
+    until(lambda: all(condition() for _ in range(12)), seconds, what)
 
 
 class Archive:
@@ -57,6 +64,7 @@ class Archive:
             "ANNALS_HTTP__HOST": "127.0.0.1",
             "ANNALS_LIMITS__DEVICE_CALLS_A_MINUTE_MAX": "1000",
             "ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576",
+            **PATIENT,
             **(settings or {}),
         }
         self.port, self.http_port, self.dicomweb_port = (

@@ -13,10 +13,11 @@ from urllib.parse import unquote, urlencode
 
 import pytest
 
-from bench.programs import free_port, program
+from bench.programs import program
 from tests.archive import samples
 from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.samples import Sample
+from tests.ports import free_port
 
 _PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 _SENT = tuple(
@@ -88,7 +89,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
             [program("Orthanc"), str(_configuration(folder, port))], stdout=lines, stderr=lines, start_new_session=True
         )
         try:
-            until(lambda: _answers(f"http://127.0.0.1:{port}/system"), 30, "Orthanc is ready")
+            until(lambda: _answers(f"http://127.0.0.1:{port}/system"), 90, "Orthanc is ready")
             for one in _SENT:
                 assert samples.send(archive.port, one)[0] == 0
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/instances", one.path.read_bytes(), timeout=20).close()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.archive.conftest import SMALL, Archive, free_port, running_archive, until
+from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.dimse.raw_peer import RJ, RawPeer, associate_request
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, free_port, running_archive
+from tests.archive.conftest import SMALL, Archive, running_archive
+from tests.ports import free_port
 
 _FRAMES, _CT = (samples.SAMPLES / name for name in ("SC_rgb_rle_2frame.dcm", "CT_small.dcm"))
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n")

@@ -18,9 +18,10 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 
 from tests.archive import samples
 from tests.archive.commands import commands
-from tests.archive.conftest import SMALL, Archive, free_port, until
+from tests.archive.conftest import SMALL, Archive, until
 from tests.dicom.encoding import minimal
 from tests.importing.command_runs import PROGRAM, Importing, images
+from tests.ports import free_port
 
 
 @pytest.fixture

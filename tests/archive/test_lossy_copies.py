@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000, CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage
 
 from domain.derivation import copy_uid
-from tests.archive.conftest import SMALL, Archive, free_port, running_archive
+from tests.archive.conftest import SMALL, Archive, running_archive
 from tests.archive.test_retrieve import (
     CANNOT_PERFORM,
     IMAGES,
@@ -25,6 +25,7 @@ from tests.archive.test_retrieve import (
     getter,
     move,
 )
+from tests.ports import free_port
 
 BOTH = (CTImageStorage, MRImageStorage)
 

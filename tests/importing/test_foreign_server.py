@@ -22,9 +22,10 @@ from adapters.dicom.foreign_file import ForeignFile
 from annals.importing.send import Sender, Server, Unreachable
 from domain.limits import KIB, MIB, Limits
 from tests.archive import samples
-from tests.archive.conftest import free_port, until
+from tests.archive.conftest import until
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
 from tests.importing.command_runs import Importing, images
+from tests.ports import free_port
 
 NOT_OF_STORESCP = ("1.2.840.10008.1.2.4.57",)
 """Syntaxes that storescp accepts with no option."""
