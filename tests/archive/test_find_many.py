@@ -27,8 +27,13 @@ _MATCHES_MAX = 2_000
 
 @pytest.fixture(scope="module")
 def filled() -> Iterator[Archive]:
-    """An archive whose log tells of many studies."""
-    with running_archive({**SMALL, "ANNALS_LIMITS__QUERY_MATCHES_MAX": str(_MATCHES_MAX)}) as archive:
+    """An archive whose log tells of many studies, and which looks for them a few at a time: a cancel overtakes them."""
+    limits = {
+        "ANNALS_LIMITS__QUERY_MATCHES_MAX": str(_MATCHES_MAX),
+        "ANNALS_LIMITS__QUERY_PAGE": "2",
+        "ANNALS_LIMITS__QUERY_TIMEOUT_SECONDS": "60",
+    }
+    with running_archive({**SMALL, **limits}) as archive:
         _fill(archive)
         yield archive
 

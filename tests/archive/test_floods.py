@@ -22,7 +22,7 @@ def archive() -> Iterator[Archive]:
 
 def told(archive: Archive, times: int) -> tuple[int, int]:
     """Facts and log lines once so many refusals were told of."""
-    until(lambda: rejections(archive, WHY)[2] >= times, 10, "the flood is told of")
+    until(lambda: rejections(archive, WHY)[2] >= times, 50, "the flood is told of")
     return rejections(archive, WHY)[:2]
 
 

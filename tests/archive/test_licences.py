@@ -114,7 +114,7 @@ def test_LIC_1_LIC_2_DEV_6_a_trial_ends_at_2_clients_and_100_studies_and_a_licen
     assert post(archive, new).status == 507
     assert send(archive, begun[:3]) == [0] * 3, "what exists goes on"
     assert "studies: 100 of 100 stored" in shown(archive)
-    until(lambda: rejections(archive, "the trial's 100")[:2] == (2, 2), 10, "each door has told once")
+    until(lambda: rejections(archive, "the trial's 100")[:2] == (2, 2), 50, "each door has told once")
     assert "refused with A700" not in archive.log_lines()
 
     assert upload(archive, VENDOR.licence(code, clients_max=3)) == (

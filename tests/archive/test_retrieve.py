@@ -36,7 +36,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from tests.archive import samples
-from tests.archive.conftest import SMALL, Archive, free_port, until
+from tests.archive.conftest import SMALL, Archive, until
+from tests.ports import free_port
 
 IMAGES = 12
 SUCCESS, WARNING, CANCELLED = 0x0000, 0xB000, 0xFE00
@@ -104,7 +105,7 @@ class Destination:
     def _store(self, event: evt.Event) -> int:
         self.requests.append(event)
         self.got.set()
-        if self.hold and not self.hold.wait(30):
+        if self.hold and not self.hold.wait(90):
             raise TimeoutError
         if len(self.requests) > self.aborts_after:
             event.assoc.abort()
@@ -191,10 +192,10 @@ def test_C3_8_a_requestor_that_is_gone_in_the_middle_of_an_object_ends_the_sub_o
         with mover(archive) as association:
             answers = association.send_c_move(study.query(), "DESTINATION", StudyMove)
             assert next(answers)[0].Status == 0xFF00
-            assert destination.got.wait(20)
+            assert destination.got.wait(60)
             association.abort()
         destination.hold.set()
-        assert destination.ended.wait(20)
+        assert destination.ended.wait(60)
     assert len(destination.requests) < IMAGES
 
 
@@ -365,13 +366,13 @@ def test_C3_10_a_cancelled_move_stops_within_one_sub_operation_and_closes_the_as
         asking = threading.Thread(target=lambda: final.extend(responses))
         final: list[tuple[Dataset, Dataset | None]] = []
         asking.start()
-        assert destination.got.wait(30)
+        assert destination.got.wait(60)
         association.send_c_cancel(9, query_model=StudyMove)
         # An echo's answer would be out of turn: that the cancel has come is seen by the next sub-operation's absence.
         destination.hold.set()
-        asking.join(30)
+        asking.join(60)
         assert not asking.is_alive()
-        assert destination.ended.wait(30)
+        assert destination.ended.wait(60)
     status, _ = final[-1]
     assert status.Status == CANCELLED
     remaining, completed, failed, warning = counts(status)

@@ -19,7 +19,8 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, free_port, running_archive, until
+from tests.archive.conftest import Archive, running_archive, until
+from tests.ports import free_port
 
 PUSH, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 SUCCESS, FAILURE = 0x0000, 0x0110
@@ -194,7 +195,7 @@ def test_P5_what_is_on_a_storage_that_is_away_is_not_known_now(modality: Modalit
         assert modality.told().failed() == {stored[0][1]: NO_RESOURCES}
     finally:
         aside.rename(storage)
-    until(modality.archive.ready, 30, "the storage is used again")
+    until(modality.archive.ready, 60, "the storage is used again")
 
 
 def test_C5_4_B37_a_transaction_uid_is_used_once(modality: Modality) -> None:
@@ -272,7 +273,8 @@ def test_P5_a_device_that_is_off_holds_up_no_other(modality: Modality) -> None:
 def test_C5_7_P5_P15_a_modality_that_is_off_is_told_after_a_kill_of_everything_and_holds_up_no_stop(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
-    archive = make_archive({"ANNALS_LIMITS__COMMITMENT_RETRY_SECONDS": "0.2"}).with_database().start()
+    limits = {"ANNALS_LIMITS__COMMITMENT_RETRY_SECONDS": "0.2", "ANNALS_LIMITS__DRAIN_TIMEOUT_SECONDS": "8"}
+    archive = make_archive(limits).with_database().start()
     modality = Modality(archive)
     archive.annals("device", "add", modality.title, "127.0.0.1", str(modality.port))
     stored = modality.store(2)
@@ -280,7 +282,7 @@ def test_C5_7_P5_P15_a_modality_that_is_off_is_told_after_a_kill_of_everything_a
     until(lambda: "was not told" in archive.log_lines(), 60, "it was tried")
     for pid in archive.processes():
         os.kill(pid, signal.SIGKILL)
-    archive.process.wait(30)  # type: ignore[union-attr]
+    archive.process.wait(60)  # type: ignore[union-attr]
     archive.start()
     stop = modality.listen()
     try:

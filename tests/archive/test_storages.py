@@ -215,6 +215,7 @@ def test_STO_2_STO_5_a_storage_is_moved_removed_adopted_scrubbed_and_reconciled(
     shutil.move(gone, lost)
     stranger = other / "ab" / "c" / f"abc{'0' * 61}.dcm"
     stranger.write_bytes(b"no DICOM file")
+    os.utime(stranger, (1, 1))
     looked = archive.annals("storage", "reconcile", "second", check=False)
     assert (looked.returncode, "2 differences left" in looked.stdout) == (1, True)
     assert stranger.exists()

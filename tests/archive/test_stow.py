@@ -40,7 +40,7 @@ def archive() -> Iterator[Archive]:
         **SMALL,
         "ANNALS_LIMITS__OBJECT_SIZE_MAX": str(MIB),
         "ANNALS_LIMITS__PARTS_MAX": "2000",
-        "ANNALS_LIMITS__REQUEST_BODY_TIMEOUT_SECONDS": "2",
+        "ANNALS_LIMITS__REQUEST_BODY_TIMEOUT_SECONDS": "4",
         "ANNALS_LIMITS__REQUEST_BODY_MAX": str(64 * MIB),
     }
     with running_archive(settings) as running:

@@ -32,7 +32,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from tests.archive import samples
-from tests.archive.conftest import Archive, free_port, running_archive, until
+from tests.archive.conftest import Archive, running_archive, until, until_everywhere
+from tests.ports import free_port
 from tests.tls.authority import Issued, authority, issue, rsa_key
 from tests.tls.test_revocation import crl
 
@@ -115,6 +116,11 @@ def site() -> Iterator[Site]:
         assert "needs a certificate" in refused.stderr
         archive.annals("certificate", "upload", "--device", "MODALITY", certificate)
         archive.annals("device", "tls", "MODALITY", "on")
+        until_everywhere(
+            lambda: archive.dcmtk("echoscu", "-aet", "MODALITY").returncode != 0,
+            60,
+            "each process knows that it uses TLS",
+        )
         yield site
 
 
@@ -309,7 +315,7 @@ def test_D22_a_TLS_port_without_a_certificate_is_not_ready_and_the_reason_is_sai
     site.archive.annals("certificate", "remove", "scp")
     try:
         until(lambda: "'dimse-tls': {'ok': False" in said(), 60, "the port does not answer")
-        assert "'dimse': {'ok': True" in said()
+        until(lambda: "'dimse': {'ok': True" in said(), 60, "the other one does")
         assert not site.echoes()
     finally:
         upload(site, scp=SCP)
@@ -659,7 +665,7 @@ def test_B65_SET_2_who_is_on_the_revocation_list_is_refused_from_the_next_associ
         assert site.echoes()
     site.says("TLS: certificate refused: certificate revoked")
     assert "crl     CN=Hospital CA: 1 revoked" in annals("certificate", "list").stdout
-    assert "certificate revoked" in annals("device", "rejections").stdout
+    until(lambda: "certificate revoked" in annals("device", "rejections").stdout, 60, "it is listed")
     annals("certificate", "remove", "--crl", "CN=Hospital CA")
     assert site.echoes(one=one, title="VISITOR")
     path.write_bytes(crl(one, by=authority()).public_bytes(Encoding.PEM))

@@ -239,10 +239,10 @@ def test_P5_C5_6_while_a_storage_is_away_nothing_in_it_is_promised(archive: Arch
     kept, away = archive.data / "storage", archive.data / "away"
     kept.rename(away)
     try:
-        until(lambda: ask(archive, sops(uid)).failed == {uid: AWAY}, 20, "the storage is known to be away")
+        until(lambda: ask(archive, sops(uid)).failed == {uid: AWAY}, 60, "the storage is known to be away")
     finally:
         away.rename(kept)
-    until(lambda: ask(archive, sops(uid)).committed == [uid], 20, "it is back")
+    until(lambda: ask(archive, sops(uid)).committed == [uid], 60, "it is back")
     assert "InstanceUnreadable" not in archive.annals("events", "--stream", uid).stdout
 
 

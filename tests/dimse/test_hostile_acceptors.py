@@ -41,6 +41,7 @@ from tests.dimse.raw_peer import (
     uid,
     user_items,
 )
+from tests.ports import free_port
 
 LIMITS = Limits(
     pdu_header_timeout_seconds=0.5,
@@ -51,6 +52,9 @@ LIMITS = Limits(
     connect_timeout_seconds=1.0,
     artim_timeout_seconds=0.2,
 )
+PATIENT = Limits(connect_timeout_seconds=LIMITS.connect_timeout_seconds)
+"""For acceptors that answer or close, on a machine that may be busy."""
+
 STORE_RSP, ECHO_RSP = 0x8001, 0x8030
 
 
@@ -85,7 +89,7 @@ def acceptor(says: list[bytes], *, keep_open: bool, tls: ssl.SSLContext | None =
                 connection.recv(65536)
                 connection.sendall(said)
             if keep_open:
-                done.wait(20)
+                done.wait(90)
 
     serving = threading.Thread(target=serve)
     serving.start()
@@ -94,7 +98,7 @@ def acceptor(says: list[bytes], *, keep_open: bool, tls: ssl.SSLContext | None =
     finally:
         done.set()
         listening.close()
-        serving.join(20)
+        serving.join(60)
 
 
 def ask(port: int, limits: Limits = LIMITS, on_progress: Callable[[], None] | None = None) -> Association:
@@ -141,7 +145,7 @@ def test_what_is_no_acceptance_is_an_end(said: bytes, keep_open: bool) -> None:
 @pytest.mark.parametrize("body", [b"\0\1\1\7", b"\0\2\3\2", b"\0\xff\xff\xff", b"", b"\0"])
 def test_a_rejection_of_any_kind_is_told(body: bytes) -> None:
     with acceptor([pdu(RJ, body)], keep_open=False) as port, pytest.raises(AssociationRejected) as rejected:
-        ask(port)
+        ask(port, PATIENT)
     assert bytes([rejected.value.result, rejected.value.source, rejected.value.reason]) == body[1:4].ljust(3, b"\0")
 
 
@@ -156,7 +160,7 @@ def test_a_rejection_of_any_kind_is_told(body: bytes) -> None:
 )
 def test_C3_7_a_context_counts_only_as_it_was_proposed(accept: bytes) -> None:
     with acceptor([accept, pdu(RELEASE_RP)], keep_open=False) as port:
-        association = ask(port)
+        association = ask(port, PATIENT)
         assert not association.contexts
         association.release()
 
@@ -217,10 +221,8 @@ def test_a_release_ends_though_the_peer_goes_on_for_ever() -> None:
 
 
 def test_nobody_there_is_no_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
     with pytest.raises(ConnectionFailed):
-        ask(port)
+        ask(free_port())
 
 
 def test_a_store_whose_peer_stops_reading_ends_in_time() -> None:
@@ -260,13 +262,13 @@ def test_C3_6_whoever_waits_for_us_is_told_while_a_peer_does_not_answer_a_store(
 
     def keep(_: evt.Event) -> int:
         got.set()
-        return 0x0000 if told.wait(20) else 0xA700
+        return 0x0000 if told.wait(60) else 0xA700
 
     ae = AE("SCP")
     ae.add_supported_context(VERIFICATION, IMPLICIT)
     ae.add_supported_context(CT_IMAGE, IMPLICIT)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
-    limits = Limits(pending_interval_seconds=0.01)
+    limits = Limits(pending_interval_seconds=0.01, dimse_timeout_seconds=90.0)
     association = requestor.associate(
         "127.0.0.1",
         server.socket.getsockname()[1],

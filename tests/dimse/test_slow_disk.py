@@ -21,14 +21,14 @@ def test_F43_a_slow_disk_holds_up_its_own_answer_and_nothing_else(door_dsn: str,
     def slow(name: str) -> None:
         if name == "store.before_sync":
             reached.set()
-            assert goes_on.wait(20)
+            assert goes_on.wait(90)
 
     with open_door(door_dsn, tmp_path / "storage", failpoint=slow) as door:
         with RawPeer(door.port) as sender, RawPeer(door.port) as other:
             sender.established(associate_request(CONTEXTS))
             sender.say(data(3, COMMAND | LAST, store_request(CT_CLASS, INSTANCE)))
             sender.say(data(3, LAST, minimal() + encoded(0x7FE00010, "OW", bytes(512))))
-            assert reached.wait(20)
+            assert reached.wait(60)
             other.established()
             assert [other.echo() for _ in range(20)] == [SUCCESS] * 20
             assert select.select([sender.socket], [], [], 0) == ([], [], [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,15 +179,15 @@ def test_noting_never_waits_and_what_a_dead_database_did_not_take_is_told_later(
         """A log whose database is away at first."""
 
         def __init__(self) -> None:
-            self.broken = True
+            self.is_back = threading.Event()
             self.asked = 0
 
         def change(self, *args: object, **named: object) -> object:
             from domain.errors import Unavailable
 
             self.asked += 1
-            if self.broken:
-                time.sleep(0.3)
+            if self.asked == 1:
+                assert self.is_back.wait(60)
                 raise Unavailable("the database does not answer")
             return log.change(*args, **named)  # type: ignore[arg-type]
 
@@ -196,12 +195,11 @@ def test_noting_never_waits_and_what_a_dead_database_did_not_take_is_told_later(
     made = Rejections(broken, LIMITS)  # type: ignore[arg-type]
     thread = threading.Thread(target=made.run)
     thread.start()
-    began = time.monotonic()
-    for number in range(100):
+    made.note("192.0.2.7", "unknown", calling="T0")
+    until(lambda: broken.asked == 1)
+    for number in range(1, 100):
         made.note("192.0.2.7", "unknown", calling=f"T{number}")
-    assert time.monotonic() - began < 0.25
-    until(lambda: broken.asked > 0)
-    broken.broken = False
+    broken.is_back.set()
     made.stop()
     thread.join(60)
     assert sum(fact.count for fact in told(log, before)) == 100
