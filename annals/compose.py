@@ -49,6 +49,7 @@ from processes.receive import Receiver
 from processes.register import Registrar
 from processes.render import Renderer
 from processes.retrieve import Retriever
+from processes.storages_by_log import StoragesByLog
 from processes.thumbnails import Thumbnails
 from projections import devices, storages
 from projections.catalogue import CATALOGUE, due
@@ -256,7 +257,7 @@ class Archive:
 
     def commitments(self, files: StoredFiles) -> Commitments:
         """The room of storage commitment."""
-        return Commitments(self.log, files, utc_now, self.limits)
+        return Commitments(self.log, files, StoragesByLog(self.log), utc_now, self.limits)
 
     def device_calls(self) -> DeviceCalls:
         """The room that lets somebody call a device."""

@@ -20,6 +20,7 @@ from domain.instance import Content, DuplicateIgnored
 from domain.limits import Limits
 from processes import unreadable
 from processes.ports import Log
+from processes.storages_by_log import StoragesByLog
 
 _LOG = logging.getLogger("annals.commitments")
 _BY = Actor("system", "storage commitment")
@@ -30,10 +31,6 @@ class Kept(Protocol):
 
     def fault_of(self, content: Content) -> str:
         """What is wrong with the bytes of an object on the disk, or nothing. Raises Refused while they are away."""
-        ...
-
-    def is_emptied(self, storage: str) -> bool:
-        """Whether a storage was removed with its files."""
         ...
 
 
@@ -66,6 +63,7 @@ class Commitments:
 
     log: Log
     files: Kept
+    storages: StoragesByLog
     clock: Callable[[], datetime]
     limits: Limits
     is_stopping: Callable[[], bool] = lambda: False
@@ -152,11 +150,14 @@ class Commitments:
             content = known.stored.content
             if _sent_another(facts, content.digest, asker):
                 return FailureReason.PROCESSING_FAILURE
-            if content == read or self.files.is_emptied(content.storage):
+            if content == read:
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
-            try:
-                fault = self.files.fault_of(content)
-            except Refused:
+            fault, is_away = self._read(content)
+            # After the file, and by the log: what is being deleted may still have been whole.
+            kept_in = self.storages.now(content.storage)
+            if kept_in and kept_in.emptied:
+                return FailureReason.NO_SUCH_OBJECT_INSTANCE
+            if is_away or (kept_in and kept_in.removed):
                 return FailureReason.RESOURCE_LIMITATION
             if not fault:
                 return 0
@@ -164,6 +165,13 @@ class Commitments:
             read = content
             _LOG.error("instance %s is not whole: %s", sop_instance_uid, fault)
             unreadable.record(self.log, sop_instance_uid, content, fault, _BY)
+
+    def _read(self, content: Content) -> tuple[str, bool]:
+        """What is wrong with the bytes of an object, and whether its storage is away."""
+        try:
+            return self.files.fault_of(content), False
+        except Refused:
+            return "", True
 
 
 def _sent_another(facts: Iterable[Recorded], digest: str, asker: str) -> bool:

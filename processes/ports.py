@@ -43,8 +43,8 @@ class Log(Protocol):
         """Facts after a position, oldest first, joined with their particulars."""
         ...
 
-    def stream(self, kind: str, key: str) -> Sequence[Recorded]:
-        """All facts of one stream, oldest first, joined with their particulars."""
+    def stream(self, kind: str, key: str, after: int = 0) -> Sequence[Recorded]:
+        """The facts of one stream after a version (all of them), oldest first, joined with their particulars."""
         ...
 
     def particulars_for(self, content: Mapping[str, Mapping[str, Any]]) -> Particulars:
@@ -172,14 +172,6 @@ class Files(Protocol):
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
     ) -> Incoming:
         """Open a temp file with a fresh Part 10 header (PS3.10 7.1)."""
-        ...
-
-    def is_used(self, storage: str) -> bool:
-        """Whether there is a storage of this name, and it was not removed; not, whether it can be read now."""
-        ...
-
-    def is_emptied(self, storage: str) -> bool:
-        """Whether a storage was removed with its files."""
         ...
 
     def open(self, content: Content) -> int:

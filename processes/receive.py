@@ -18,6 +18,7 @@ from domain.instance import DuplicateIgnored, DuplicateRefused, InstanceReplaced
 from domain.quarantine import InstanceQuarantined
 from processes.new_studies import Begin, any_study
 from processes.ports import Failpoints, Files, Header, Incoming, Log
+from processes.storages_by_log import StoragesByLog
 
 _LOG = logging.getLogger("annals.receive")
 
@@ -54,6 +55,7 @@ class Receiver:
         self._failpoint = failpoint
         self._is_storable = is_storable
         self._begin_study = begin_study
+        self._storages = StoragesByLog(log)
 
     def open(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
@@ -136,12 +138,12 @@ class Receiver:
             _LOG.error("%s of %s has no fact: %s", quarantined.path, quarantined.storage, error)
 
     def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
-        if known and self._files.is_emptied(known.stored.content.storage):
-            # Its bytes were deleted: whatever comes under its UID is the first that there is.
-            known = None
-        elif known and not self._files.is_used(known.stored.content.storage):
-            # Its storage was removed: what has come again is all that there is.
-            known = replace(known, unreadable=True)
+        # By the log: whoever follows the storages may be late, and say of what is being deleted that it is there.
+        if known and (place := self._storages.now(known.stored.content.storage)) and place.removed:
+            if stored.content.storage == place.name:
+                raise Refused(Because.OUT_OF_RESOURCES, f"storage {place.name}: was removed while this was received")
+            # Whatever comes is the first that there is where the bytes were deleted, or else all that can be read.
+            known = None if place.emptied else replace(known, unreadable=True)
         return instance.store(known, stored, self._on_duplicate, self._same_patient(known, header))
 
     def _same_patient(self, known: instance.Instance | None, header: Header) -> bool:

@@ -32,7 +32,6 @@ class StoredFiles:
     ) -> None:
         self._writable = tuple(storages)
         self._by_name = {storage.name: storage for storage in storages}
-        self._emptied: frozenset[str] = frozenset()
         self._limits = limits
         self._indexer = indexer
         self._failpoint = failpoint
@@ -46,10 +45,7 @@ class StoredFiles:
         """
         by_name: dict[str, Storage] = {}
         writable: list[Storage] = []
-        emptied: set[str] = set()
         for one in known:
-            if one.emptied:
-                emptied.add(one.name)
             if one.removed:
                 continue
             storage = self._by_name.get(one.name)
@@ -62,7 +58,7 @@ class StoredFiles:
         for storage in self._by_name.values():
             if by_name.get(storage.name) is not storage:
                 storage.retire()
-        self._by_name, self._writable, self._emptied = by_name, tuple(writable), frozenset(emptied)
+        self._by_name, self._writable = by_name, tuple(writable)
 
     def look(self) -> None:
         """See after the storages, so that a trouble or its end is noticed also while nothing is received.
@@ -104,14 +100,6 @@ class StoredFiles:
             self._failpoint,
             self._buffers,
         )
-
-    def is_used(self, storage: str) -> bool:
-        """Whether there is a storage of this name, and it was not removed; not, whether it can be read now."""
-        return storage in self._by_name
-
-    def is_emptied(self, storage: str) -> bool:
-        """Whether a storage was removed with its files: there are no bytes there, nor will there be (STO-2)."""
-        return storage in self._emptied
 
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked; the caller closes it.

@@ -38,7 +38,7 @@ FROM log.event WHERE notification_id > %s ORDER BY notification_id LIMIT %s
 """
 _STREAM = """
 SELECT notification_id, originator_id, originator_version, topic, state
-FROM log.event WHERE originator_id = %s ORDER BY originator_version
+FROM log.event WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
 """
 _PARTICULARS = "SELECT id, digest, content::text FROM log.particulars WHERE id = ANY(%s)"
 
@@ -97,7 +97,7 @@ class EventLog:
         stream = stream_id(kind, key)
         rows = self._memory.rows_to_write(particulars)
         for attempt in range(self._limits.append_attempts_max):
-            past = [] if new and attempt == 0 else self._facts(_STREAM, (stream,))
+            past = [] if new and attempt == 0 else self._facts(_STREAM, (stream, 0))
             version = past[-1].version if past else 0
             state = fold([recorded.event for recorded in past]) if fold else None
             events = verb(state, *args)
@@ -144,9 +144,9 @@ class EventLog:
         facts = self._joined(self._recorded(row for row in rows if row[4] is not None))
         return Batch(facts, len(rows), rows[-1][0] if rows else after)
 
-    def stream(self, kind: str, key: str) -> Sequence[Recorded]:
-        """All facts of one stream, oldest first, joined with their particulars."""
-        return self._joined(self._facts(_STREAM, (stream_id(kind, key),)))
+    def stream(self, kind: str, key: str, after: int = 0) -> Sequence[Recorded]:
+        """The facts of one stream after a version, oldest first, joined with their particulars."""
+        return self._joined(self._facts(_STREAM, (stream_id(kind, key), after)))
 
     def particulars_for(self, content: Mapping[str, Mapping[str, Any]]) -> Particulars:
         """The row for this content, the same one again while it is remembered."""

@@ -33,6 +33,7 @@ from domain.event import Actor
 from domain.instance import Content, InstanceStored
 from domain.limits import Limits
 from processes.commit_storage import Commitments
+from processes.storages_by_log import StoragesByLog
 from tests.archive.conftest import until
 from tests.dicom.encoding import CT_CLASS
 from tests.dicomweb.test_commitment_modules import sequence, sop
@@ -59,9 +60,6 @@ class Disk:
         if self.trouble:
             raise self.trouble
         return ""
-
-    def is_emptied(self, _storage: str) -> bool:
-        return False
 
 
 @dataclass
@@ -107,7 +105,8 @@ def site(dsn: str) -> Iterator[Site]:
     log.change(instance.KIND, "1.1", lambda _: [stored], fold=instance.fold, by=BY)
     disk = Disk()
     # FastAPI remembers every endpoint for ever, and what that refers to.
-    yield Site(Commitments(weakref.proxy(log), disk, lambda: datetime.now(UTC), LIMITS), disk)
+    known: EventLog = weakref.proxy(log)
+    yield Site(Commitments(known, disk, StoragesByLog(known), lambda: datetime.now(UTC), LIMITS), disk)
     disk.is_free.set()
     log.close()
 

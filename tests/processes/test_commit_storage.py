@@ -10,13 +10,14 @@ import pytest
 
 from adapters.log.log import EventLog
 from annals.compose import FACTS
-from domain import instance
+from domain import instance, storage
 from domain.commitment import Commitment, CommitmentRequested, FailureReason
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.event import Actor, Event
 from domain.instance import Content, DuplicateIgnored, InstanceStored
 from domain.limits import Limits
 from processes.commit_storage import Commitments, Told
+from processes.storages_by_log import StoragesByLog
 
 BY = Actor("device", "CT1", "192.0.2.7")
 LIMITS = Limits()
@@ -29,7 +30,6 @@ class Disk:
 
     faults: dict[str, str] = field(default_factory=dict)
     away: bool = False
-    emptied: set[str] = field(default_factory=set)
     on_read: Callable[[], None] = lambda: None
 
     def fault_of(self, content: Content) -> str:
@@ -37,9 +37,6 @@ class Disk:
         if self.away:
             raise Refused(Because.OUT_OF_RESOURCES, "the storage is away")
         return self.faults.get(content.path, "")
-
-    def is_emptied(self, storage: str) -> bool:
-        return storage in self.emptied
 
 
 @dataclass
@@ -50,7 +47,7 @@ class Site:
 
     @property
     def room(self) -> Commitments:
-        return Commitments(self.log, self.disk, lambda: self.now, LIMITS)
+        return Commitments(self.log, self.disk, StoragesByLog(self.log), lambda: self.now, LIMITS)
 
     def keep(self, uid: str, path: str = "p") -> None:
         stored = InstanceStored(uid, CT, "1.8", "1.9", Content("d", 1, 0, "1.2", "default", path), "", "")
@@ -59,6 +56,11 @@ class Site:
     def move(self, uid: str, path: str) -> None:
         content = Content("d", 1, 0, "1.2", "default", path)
         self.log.change(instance.KIND, uid, instance.move, content, fold=instance.fold, by=BY)
+
+    def remove_storage(self, *, files: bool) -> None:
+        added = storage.StorageAdded("default", "0f8e", "/srv/default")
+        self.log.change(storage.KIND, "default", storage.add, added, fold=storage.fold, by=BY)
+        self.log.change(storage.KIND, "default", storage.remove, "default", files, fold=storage.fold, by=BY)
 
     def ask(self, transaction_uid: str, *instances: str, ae_title: str = "CT1") -> None:
         asked = CommitmentRequested(transaction_uid, ae_title, "ANNALS", dict.fromkeys(instances, CT))
@@ -192,7 +194,21 @@ def test_C5_4_of_two_that_ask_at_once_with_one_uid_one_is_refused(site: Site) ->
 
 def test_C5_2_what_was_removed_with_its_storage_is_no_such_instance(site: Site) -> None:
     site.keep("1.1")
-    site.disk.away, site.disk.emptied = True, {"default"}
+    site.remove_storage(files=True)
+    site.disk.away = True
     site.ask("2.1", "1.1")
     assert site.room.decide("2.1").failed == {"1.1": FailureReason.NO_SUCH_OBJECT_INSTANCE}
     assert len(site.facts(instance.KIND, "1.1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"), [(True, FailureReason.NO_SUCH_OBJECT_INSTANCE), (False, FailureReason.RESOURCE_LIMITATION)]
+)
+def test_P5_nothing_is_promised_of_a_storage_that_was_removed_while_its_file_was_read(
+    site: Site, files: bool, reason: FailureReason
+) -> None:
+    """I1: who is promised an instance throws its own copy away."""
+    site.keep("1.1")
+    site.disk.on_read = lambda: site.remove_storage(files=files)
+    site.ask("2.1", "1.1")
+    assert site.room.decide("2.1").failed == {"1.1": reason}

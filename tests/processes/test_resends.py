@@ -1,0 +1,122 @@
+"""An instance that comes again: nothing acknowledged is lost, and no second copy stays (I1, NET-6, STO-2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from adapters.dicom.index import Indexer
+from adapters.dicom.sop_classes import storable_sop_classes
+from adapters.files.storage import Storage
+from adapters.files.storages import StoredFiles
+from adapters.log.log import EventLog
+from annals.compose import FACTS
+from domain import instance, storage
+from domain.errors import Because, Refused
+from domain.event import Actor
+from domain.instance import InstanceReplaced, InstanceStored, OnDuplicate
+from domain.limits import Limits
+from processes.receive import Receiver
+from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
+
+LIMITS = Limits(storage_free_min=1)
+BY = Actor("device", "CT", "192.0.2.7")
+UID = "1.2.3.1"
+DATA = minimal(instance=UID)
+
+
+@dataclass
+class Site:
+    """Two storages, and a process that goes on with what it knew of them at its start."""
+
+    log: EventLog
+    root: Path
+    at: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.storages = {name: Storage.open(self.root / name, name, LIMITS) for name in ("first", "second")}
+        for name, one in self.storages.items():
+            added = storage.StorageAdded(name, str(one.storage_id), str(one.root))
+            self.log.change(storage.KIND, name, storage.add, added, fold=storage.fold, by=BY)
+
+    def files(self, into: str = "first") -> StoredFiles:
+        """The storages as a process has them, one of them the first that is written."""
+        opened = [
+            Storage.open(one.root, name, LIMITS, storage_id=one.storage_id) for name, one in self.storages.items()
+        ]
+        return StoredFiles(sorted(opened, key=lambda one: one.name != into), LIMITS, Indexer(LIMITS))
+
+    def send(self, into: str, data: bytes = DATA) -> list[str]:
+        """Send the one instance to a process that writes into a storage; the names of the facts of it."""
+        storable = storable_sop_classes(accept_unknown=True)
+        receiver = Receiver(self.log, self.files(into), OnDuplicate.IGNORE, self.pass_, storable)
+        incoming = receiver.open(CT_CLASS, UID, EXPLICIT, "CT")
+        try:
+            incoming.write(data)
+            receiver.finish(incoming, by=BY)
+        finally:
+            incoming.discard()
+        return [one.event.NAME for one in self.log.stream(instance.KIND, UID)]
+
+    def pass_(self, moment: str) -> None:
+        """Do what is to be done at a moment, once."""
+        if moment in self.at:
+            self.at.pop(moment)()
+
+    def remove(self, *, files: bool) -> None:
+        self.log.change(storage.KIND, "first", storage.remove, "first", files, fold=storage.fold, by=BY)
+
+    def note_unreadable(self) -> None:
+        self.log.change(instance.KIND, UID, instance.find_unreadable, "a fault", fold=instance.fold, by=BY)
+
+    def place(self) -> str:
+        """Where the instance is by the log; read there and found whole."""
+        known = instance.fold(one.event for one in self.log.stream(instance.KIND, UID))
+        assert known
+        with self.files().read(known.stored.content) as reader:
+            assert b"".join(reader.pieces()) == DATA
+        return known.stored.content.storage
+
+    def objects(self) -> list[str]:
+        """The storages of every object file that lies at its place."""
+        return sorted(path.relative_to(self.root).parts[0] for path in self.root.glob("*/??/?/*.dcm"))
+
+    def object(self) -> Path:
+        """The one object file."""
+        (path,) = self.root.glob("*/??/?/*.dcm")
+        return path
+
+
+@pytest.fixture
+def site(dsn: str, tmp_path: Path) -> Iterator[Site]:
+    log = EventLog(dsn, FACTS, LIMITS)
+    log.open()
+    yield Site(log, tmp_path)
+    log.close()
+
+
+@pytest.mark.parametrize(("files", "fact"), [(True, InstanceStored.NAME), (False, InstanceReplaced.NAME)])
+@pytest.mark.parametrize("moment", ["before", "receive.kept"])
+def test_STO_2_a_resend_is_kept_anew_as_soon_as_the_removal_is_a_fact(
+    site: Site, files: bool, fact: str, moment: str
+) -> None:
+    assert site.send("first") == [InstanceStored.NAME]
+    assert site.send("second") == [InstanceStored.NAME]
+    site.at[moment] = lambda: site.remove(files=files)
+    site.pass_("before")
+    assert site.send("second") == [InstanceStored.NAME, fact]
+    assert site.place() == "second"
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_STO_2_a_resend_into_the_removed_storage_itself_is_refused(site: Site, files: bool) -> None:
+    assert site.send("first") == [InstanceStored.NAME]
+    site.at["receive.kept"] = lambda: site.remove(files=files)
+    with pytest.raises(Refused) as refused:
+        site.send("first")
+    assert refused.value.because is Because.OUT_OF_RESOURCES
+    assert site.send("second")[0] == InstanceStored.NAME
+    assert site.place() == "second"
