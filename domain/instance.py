@@ -115,6 +115,10 @@ class Instance:
         current = self.stored.content
         return current if current.digest == digest else self.earlier.get(digest)
 
+    def is_made_of(self, storage: str, path: str) -> bool:
+        """Whether a file is what the instance, or an earlier version of it, is made of."""
+        return any((one.storage, one.path) == (storage, path) for one in (self.stored.content, *self.earlier.values()))
+
 
 def evolve(instance: Instance | None, event: Event) -> Instance | None:
     """The state after one more fact."""
@@ -195,10 +199,13 @@ def find_unreadable(instance: Instance | None, fault: str, content: Content | No
     return [InstanceUnreadable(stored.sop_instance_uid, stored.content.storage, stored.content.path, fault)]
 
 
-def move(instance: Instance | None, content: Content) -> list[Event]:
-    """Note where the same bytes are now, also those of an earlier version; nothing where history knows none such."""
+def move(instance: Instance | None, content: Content, away_from: Content | None = None) -> list[Event]:
+    """Note where the same bytes are now, also those of an earlier version; nothing where history knows none such.
+
+    With ``away_from`` nothing is noted where they are at another place than that meanwhile.
+    """
     known = instance.place_of(content.digest) if instance else None
-    if instance is None or known in (None, content):
+    if instance is None or known in (None, content) or away_from not in (None, known):
         return []
     return [InstanceMoved(instance.stored.sop_instance_uid, content)]
 

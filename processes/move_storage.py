@@ -171,8 +171,7 @@ class Move:
             known = self._state(uid)
         except Unavailable:
             return True
-        places = [known.stored.content, *known.earlier.values()] if known else []
-        return any((one.storage, one.path) == (self._source.name, path) for one in places)
+        return known is not None and known.is_made_of(self._source.name, path)
 
     def _state(self, uid: str) -> instance.Instance | None:
         return instance.fold(recorded.event for recorded in self._log.stream(instance.KIND, uid))

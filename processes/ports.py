@@ -153,6 +153,13 @@ class Incoming(Protocol):
         """fsync, rename to the digest's name, fsync the directory. After this the bytes survive power loss."""
         ...
 
+    def take_back(self, is_needed: Callable[[], bool]) -> bool:
+        """Remove what ``keep`` has kept, unless others use it since or it is needed; whether it is gone.
+
+        ``is_needed`` is asked when nobody can find it any more. Raises Refused and OSError.
+        """
+        ...
+
     def discard(self) -> None:
         """Remove the temp file; safe to call at any time, also after ``keep``."""
         ...
@@ -176,6 +183,10 @@ class Files(Protocol):
 
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked. Raises Refused or OSError."""
+        ...
+
+    def fault_of(self, content: Content) -> str:
+        """What is wrong with the bytes of an object on the disk, or nothing. Raises Refused while they are away."""
         ...
 
     def is_there(self, content: Content) -> bool:

@@ -14,7 +14,7 @@ from uuid import UUID
 from domain import instance, quarantine
 from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor, Event, Particulars
-from domain.instance import DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
+from domain.instance import Content, DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.quarantine import InstanceQuarantined
 from processes.new_studies import Begin, any_study
 from processes.ports import Failpoints, Files, Header, Incoming, Log
@@ -123,7 +123,7 @@ class Receiver:
             if isinstance(fact, DuplicateRefused):
                 raise _refusal(fact.difference)
         if not facts:
-            self._refuse_contradiction(header, stored)
+            self._repeated(incoming, header, stored, by, cause)
         if any(isinstance(fact, InstanceReplaced) for fact in facts):
             _LOG.info("replaced instance %s", header.sop_instance_uid)
         return Received(header, tuple(facts))
@@ -155,10 +155,35 @@ class Receiver:
             for row in rows.values()
         )
 
-    def _refuse_contradiction(self, header: Header, stored: InstanceStored) -> None:
-        known = instance.fold(recorded.event for recorded in self._log.stream(instance.KIND, header.sop_instance_uid))
+    def _repeated(self, incoming: Incoming, header: Header, stored: InstanceStored, by: Actor, cause: str) -> None:
+        """Nothing happened. A copy beside the first one goes again, or takes its place where that one is not whole."""
+        uid, new = stored.sop_instance_uid, stored.content
+        known = self._state(uid)
         if instance.is_refused(known, stored, self._same_patient(known, header)):
             raise _refusal("identity")
+        place = known.place_of(new.digest) if known else None
+        if place is None or (place.storage, place.path) == (new.storage, new.path):
+            return
+        self._failpoint("receive.repeated")
+        try:
+            if not (fault := self._files.fault_of(place)):
+                incoming.take_back(lambda: self._is_needed(uid, new))
+            elif place.transfer_syntax_uid == new.transfer_syntax_uid:
+                _LOG.error("instance %s is not whole in %s: %s", uid, place.storage, fault)
+                self._log.change(instance.KIND, uid, instance.move, new, place, fold=instance.fold, by=by, cause=cause)
+        except (Refused, Unavailable, OSError) as error:
+            _LOG.warning("a second copy of %s stays in %s for the reconciliation: %s", uid, new.storage, error)
+
+    def _is_needed(self, sop_instance_uid: str, content: Content) -> bool:
+        """Where the log does not answer it is."""
+        try:
+            known = self._state(sop_instance_uid)
+        except Unavailable:
+            return True
+        return known is None or known.is_made_of(content.storage, content.path)
+
+    def _state(self, sop_instance_uid: str) -> instance.Instance | None:
+        return instance.fold(recorded.event for recorded in self._log.stream(instance.KIND, sop_instance_uid))
 
 
 def _refusal(difference: str) -> Refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import HEADER_MAX, read_file_header
@@ -61,6 +62,10 @@ class LyingObject:
         except OSError as error:
             raise self._storage.failed(error, "write", self._storage.troubles.known) from error
         return self._content
+
+    def take_back(self, is_needed: Callable[[], bool]) -> bool:  # noqa: ARG002 - the protocol's
+        """It lay here before; whether it may go is for the reconciliation to say."""
+        return False
 
     def discard(self) -> None:
         """Nothing is temporary."""

@@ -131,15 +131,21 @@ def is_file(folder: int, name: str) -> bool:
         return False
 
 
-def touch(folder: int, name: str) -> None:
-    """Say that a file is in use from now on, by this machine's clock."""
+def touch(folder: int, name: str) -> int:
+    """Say that a file is in use from now on, by this machine's clock; the time in nanoseconds since 1970."""
     now = time.time_ns()
     os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
+    return now
 
 
 def modified(folder: int, name: str) -> float:
     """When a file was made or touched last, in seconds since 1970."""
     return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
+
+
+def modified_ns(folder: int, name: str) -> int:
+    """As :func:`modified`, in nanoseconds: exact."""
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
 
 
 def remove_file(folder: int, name: str) -> None:

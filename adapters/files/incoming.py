@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
 from adapters.files import disk
 from adapters.files.publishing import Finished
 from adapters.files.storage import Storage
+from adapters.files.upkeep import Upkeep
 from adapters.files.writing import Buffers, NewFile
 from domain.errors import Because, Refused, TooLarge
 from domain.instance import Content
@@ -102,6 +104,7 @@ class IncomingObject:
                 self._failpoint("store.before_sync")
                 disk.sync(self._temp.descriptor)
                 self._failpoint("store.after_sync")
+                self._temp.modified = os.fstat(self._temp.descriptor).st_mtime_ns
                 descriptor, self._temp.descriptor = self._temp.descriptor, -1
                 os.close(descriptor)
                 finished = Finished(
@@ -111,6 +114,15 @@ class IncomingObject:
             except OSError as error:
                 raise self._refuse(self._storage.failed(error, "write", self._temp.known)) from error
         return self._content
+
+    def take_back(self, is_needed: Callable[[], bool]) -> bool:
+        """Remove what is kept, unless it is needed or used by others since; whether it is gone.
+
+        Raises A700 and OSError.
+        """
+        if self._content is None:
+            return False
+        return Upkeep(self._storage).remove_as_left(self._content.path, self._temp.modified, is_needed)
 
     def discard(self) -> None:
         """Remove the temp file, if there still is one."""

@@ -34,19 +34,30 @@ class _Existing:
     whole: bool
 
 
-def publish(
-    rename: disk.Renamer, from_folder: int, temp: str, folder: int, finished: Finished
-) -> tuple[str, int, bool]:
-    """Rename a temp file into its folder. The final name, the header's size there, and whether the temp file is used.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file under its final name.
 
-    Where it is not, a whole file of the same content and syntax was there. Raises OSError.
+    ``touched``, in nanoseconds since 1970, is when a whole file that was there was taken into use in place of the temp
+    file; 0 where that one is used.
+    """
+
+    name: str
+    header_size: int
+    touched: int = 0
+
+
+def publish(rename: disk.Renamer, from_folder: int, temp: str, folder: int, finished: Finished) -> Published:
+    """Rename a temp file into its folder, unless a whole file of the same content and syntax is there.
+
+    Raises OSError.
     """
     other = hashlib.sha256(finished.transfer_syntax_uid.encode()).hexdigest()[:8]
     names = [f"{finished.digest}.dcm", f"{finished.digest}-{other}.dcm"]
     for _ in range(_ATTEMPTS_MAX):
         name = names[0]
         if rename(from_folder, temp, folder, name):
-            return name, finished.header_size, True
+            return Published(name, finished.header_size)
         existing = _inspect(folder, name, finished)
         if existing and existing.transfer_syntax_uid != finished.transfer_syntax_uid:
             if len(names) == 1:
@@ -56,13 +67,13 @@ def publish(
         if existing and existing.whole:
             try:
                 # Who sets aside old files that no fact knows leaves this one (:class:`adapters.files.upkeep.Upkeep`).
-                disk.touch(folder, name)
+                touched = disk.touch(folder, name)
             except FileNotFoundError:
                 continue
-            return name, existing.header_size, False
+            return Published(name, existing.header_size, touched)
         _LOG.warning("replaced a damaged file of the digest %s", finished.digest)
         disk.replace(from_folder, temp, folder, name)
-        return name, finished.header_size, True
+        return Published(name, finished.header_size)
     raise OSError(errno.EEXIST, "the object's names are taken by files of other transfer syntaxes")
 
 

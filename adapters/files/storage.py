@@ -31,13 +31,15 @@ _SUSPICIOUS = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, err
 class Temp:
     """A temp file of this process: its descriptor, its name, and the opened storage that it is in.
 
-    ``known`` is what was told of the storage's troubles before the file was made.
+    ``known`` is what was told of the storage's troubles before the file was made; ``modified``, in nanoseconds since
+    1970, when this process wrote it last, or took the kept one that it became into use.
     """
 
     attachment: Attachment
     name: str
     descriptor: int
     known: Known
+    modified: int = 0
 
 
 class Storage:
@@ -154,13 +156,12 @@ class Storage:
         folder = temp.attachment.object_folder(digest)
         try:
             self.failpoint("store.after_folder")
-            name, header_size, is_used = publish(
-                self._rename, temp.attachment.temp_folder(), temp.name, folder, finished
-            )
-            if is_used:
-                temp.name = ""
-            else:
+            published = publish(self._rename, temp.attachment.temp_folder(), temp.name, folder, finished)
+            if published.touched:
+                temp.modified = published.touched
                 self.remove_temp(temp)
+            else:
+                temp.name = ""
             self.failpoint("store.after_rename")
             disk.sync(folder)
             self.failpoint("store.after_folder_sync")
@@ -168,8 +169,8 @@ class Storage:
             os.close(folder)
         self._doubtful_until = 0.0
         self.troubles.ended("write", "temp file", known=known)
-        path = f"{digest[:2]}/{digest[2]}/{name}"
-        return Content(digest, finished.size, header_size, finished.transfer_syntax_uid, self.name, path)
+        path = f"{digest[:2]}/{digest[2]}/{published.name}"
+        return Content(digest, finished.size, published.header_size, finished.transfer_syntax_uid, self.name, path)
 
     def attach(self) -> Attachment:
         """The opened storage, opened where that is needed. Raises OSError, and notes no trouble."""

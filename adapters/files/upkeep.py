@@ -28,6 +28,7 @@ GOING = "going-"
 _GOES = re.compile(rf"{GOING}(?:.*-)?([0-9a-f]{{64}}(?:-[0-9a-f]{{8}})?\.dcm)\Z")
 _DIGEST = slice(len("ab/c/"), len("ab/c/") + 64)
 _AT_ONCE = 1024 * 1024
+_MILLISECOND = 10**6
 
 
 class Upkeep:
@@ -88,13 +89,26 @@ class Upkeep:
         It stays where it was made or taken into use after ``older_than`` (seconds since 1970), or where ``is_needed``
         says so when nobody can find it any more.
         """
+        return self._remove(path, lambda folder, aside: disk.modified(folder, aside) > older_than, is_needed)
+
+    def remove_as_left(self, path: str, modified: int, is_needed: Callable[[], bool]) -> bool:
+        """As :meth:`remove`, of a file that was made or taken into use at ``modified``, in nanoseconds since 1970.
+
+        It stays where anybody has taken it into use since, by whatever clock.
+        """
+        # Where a file system keeps no finer times than this, two that come close are one.
+        if not modified % _MILLISECOND:
+            return False
+        return self._remove(path, lambda folder, aside: disk.modified_ns(folder, aside) != modified, is_needed)
+
+    def _remove(self, path: str, is_in_use: Callable[[int, str], bool], is_needed: Callable[[], bool]) -> bool:
         source, name = self._place(path)
         try:
             if not disk.exists(source, name):
                 return True
             with self._orphans() as orphans:
                 aside = self._aside(source, name, orphans, GOING)
-                if disk.modified(orphans, aside) > older_than or is_needed():
+                if is_in_use(orphans, aside) or is_needed():
                     self._back(orphans, aside, source, name)
                     return False
                 disk.remove_file(orphans, aside)

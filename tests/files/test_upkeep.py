@@ -173,3 +173,14 @@ def test_a_copy_that_cannot_be_read_back_is_none(
         Upkeep(other).copy_in(source, content)
     os.close(source)
     other.close()
+
+
+@pytest.mark.parametrize(("fraction", "goes"), [(0, False), (1_000_000, False), (1_000_001, True)])
+def test_I1_a_file_goes_as_it_was_left_only_where_times_are_finer_than_milliseconds(
+    storage: Storage, root: Path, content: Content, fraction: int, goes: bool
+) -> None:
+    modified = 1_700_000_000 * 10**9 + fraction
+    os.utime(root / content.path, ns=(modified, modified))
+    assert not Upkeep(storage).remove_as_left(content.path, modified + 1_000_002, lambda: False)
+    assert Upkeep(storage).remove_as_left(content.path, modified, lambda: False) is goes
+    assert objects(root) == ([] if goes else [root / content.path])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.sop_classes import storable_sop_classes
+from adapters.files.attachment import MARKER
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from adapters.log.log import EventLog
@@ -17,7 +19,7 @@ from annals.compose import FACTS
 from domain import instance, storage
 from domain.errors import Because, Refused
 from domain.event import Actor
-from domain.instance import InstanceReplaced, InstanceStored, OnDuplicate
+from domain.instance import InstanceMoved, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.limits import Limits
 from processes.receive import Receiver
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
@@ -120,3 +122,102 @@ def test_STO_2_a_resend_into_the_removed_storage_itself_is_refused(site: Site, f
     assert refused.value.because is Because.OUT_OF_RESOURCES
     assert site.send("second")[0] == InstanceStored.NAME
     assert site.place() == "second"
+
+
+def test_NET_6_a_resend_into_another_storage_leaves_no_second_copy(site: Site) -> None:
+    assert site.send("first") == [InstanceStored.NAME]
+    for _ in range(2):
+        assert site.send("second") == [InstanceStored.NAME]
+        assert (site.place(), site.objects()) == ("first", ["first"])
+    assert site.send("first") == [InstanceStored.NAME]
+    assert (site.place(), site.objects()) == ("first", ["first"])
+
+
+def test_NET_6_a_copy_that_an_interrupted_resend_has_left_goes_with_the_next(site: Site) -> None:
+    site.send("first")
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    site.at["receive.repeated"] = die
+    with pytest.raises(KeyboardInterrupt):
+        site.send("second")
+    assert site.objects() == ["first", "second"]
+    site.send("second")
+    assert (site.place(), site.objects()) == ("first", ["first"])
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+def test_NET_6_D7_a_resend_takes_the_place_of_a_first_copy_that_is_not_whole(site: Site, damage: str) -> None:
+    site.send("first")
+    lying = site.object()
+    whole = lying.read_bytes()
+    if damage == "gone":
+        lying.unlink()
+    else:
+        lying.write_bytes(whole[:-1] + (b"\x55" if damage == "changed" else b""))
+    assert site.send("second") == [InstanceStored.NAME, InstanceMoved.NAME]
+    assert site.place() == "second"
+
+
+def test_NET_6_a_resend_stays_while_nobody_can_say_that_the_first_copy_is_whole(site: Site) -> None:
+    site.send("first")
+    marker = site.root / "first" / MARKER
+    marker.rename(site.root / "marker")
+    assert site.send("second") == [InstanceStored.NAME]
+    assert site.objects() == ["first", "second"]
+    (site.root / "marker").rename(marker)
+    assert site.place() == "first"
+
+
+def test_I1_a_second_copy_that_has_become_the_instance_stays(site: Site) -> None:
+    """Another process finds the first one unreadable, and takes the copy that is about to go."""
+    site.send("first")
+
+    def another() -> None:
+        site.note_unreadable()
+        assert site.send("second")[-1] == InstanceReplaced.NAME
+
+    site.at["receive.repeated"] = another
+    site.send("second")
+    assert (site.place(), site.objects()) == ("second", ["first", "second"])
+
+
+def test_I1_a_second_copy_that_another_is_about_to_name_stays(site: Site) -> None:
+    """Its fact comes after the log was asked whether the copy is needed."""
+    site.send("first")
+    kept, done = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        kept.set()
+        assert done.wait(60)
+
+    other = threading.Thread(target=site.send, args=("second",))
+
+    def another() -> None:
+        site.at["receive.kept"] = stand
+        other.start()
+        assert kept.wait(60)
+        site.note_unreadable()
+
+    site.at["receive.repeated"] = another
+    site.send("second")
+    done.set()
+    other.join(60)
+    assert site.place() == "second"
+
+
+def test_I1_a_copy_that_comes_while_one_is_being_removed_stays(site: Site) -> None:
+    """Nobody finds the one that goes: whoever comes lays a file of its own there."""
+    site.send("first")
+    incoming = site.files("second").receive(CT_CLASS, UID, EXPLICIT, "CT")
+    incoming.write(DATA)
+    incoming.keep()
+
+    def another() -> bool:
+        site.note_unreadable()
+        assert site.send("second")[-1] == InstanceReplaced.NAME
+        return False
+
+    assert incoming.take_back(another)
+    assert (site.place(), site.objects()) == ("second", ["first", "second"])

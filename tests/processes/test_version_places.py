@@ -36,7 +36,15 @@ from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
 
 BY = Actor("device", "CT", "192.0.2.7")
 NAMES = ("default", "second")
-PLACES = ("receive.kept", "receive.recorded", "move.copied", "move.recorded", "move.before_removal", "move.removed")
+PLACES = (
+    "receive.kept",
+    "receive.recorded",
+    "receive.repeated",
+    "move.copied",
+    "move.recorded",
+    "move.before_removal",
+    "move.removed",
+)
 FOR_EVER = time.time() + 10**9
 
 
@@ -86,7 +94,7 @@ class Versions(RuleBasedStateMachine):
         which=st.integers(0, 1),
         number=st.integers(0, 2),
         overwrite=st.booleans(),
-        crash=st.sampled_from(("", *PLACES[:2])),
+        crash=st.sampled_from(("", *PLACES[:3])),
     )
     def store(self, which: int, number: int, overwrite: bool, crash: str) -> None:
         uid = self.uids[which]
@@ -118,7 +126,7 @@ class Versions(RuleBasedStateMachine):
         self.writable = to
         self._start()
 
-    @rule(to=st.sampled_from(NAMES), crash=st.sampled_from(("", *PLACES[2:])))
+    @rule(to=st.sampled_from(NAMES), crash=st.sampled_from(("", *PLACES[3:])))
     def move(self, to: str, crash: str) -> None:
         source = NAMES[1 - NAMES.index(to)]
         self.writable = to
