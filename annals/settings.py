@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,8 +17,6 @@ from domain.device import Right, ae_title_fault, rights_of
 from domain.errors import InvalidInput
 from domain.licence import vendor_key
 from domain.limits import Limits
-
-_LOADER_SAYS = {"extra_forbidden": "is not a known setting"}
 
 
 def _ae_title(value: str) -> str:
@@ -280,10 +278,20 @@ def load(
         settings = Settings.model_validate(values)
     except ValidationError as error:
         for fault in error.errors():
-            said = _LOADER_SAYS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+            said = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] == "extra_forbidden":
+                said = "is not a known setting" + given.meant(fault["loc"], _names())
             faults.append(f"{given.where(fault['loc'])}: {said}")
         raise InvalidInput(faults) from None
     if faults:
         raise InvalidInput(faults)
-    sections = {name: keys for name, keys in settings.model_dump().items() if isinstance(keys, dict)}
-    return settings, (*given.warnings, *passed_over(environment, sections))
+    return settings, (*given.warnings, *passed_over(environment, _names()))
+
+
+def _names() -> dict[str, Collection[str]]:
+    """The names of all settings: the keys of each section, none where a name is no section's."""
+    kinds = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: kind.model_fields if isinstance(kind, type) and issubclass(kind, _Section) else ()
+        for name, kind in kinds.items()
+    }

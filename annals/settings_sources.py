@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ class Sources:
         line = self._lines.of(path)
         return f"{key} in {self._file}, line {line}" if line else key
 
+    def meant(self, path: KeyPath, names: Mapping[str, Collection[str]]) -> str:
+        """What is asked of a name that is no setting's: the nearest that is one; nothing where none is near."""
+        variable = self.where(path)
+        is_variable = variable in self._variables.values()
+        if is_variable:
+            section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+        else:
+            section, key = str(path[0]), str(path[1]) if len(path) > 1 else ""
+        near = _nearest(section, names)
+        if near and key:
+            near = ".".join((near, found)) if (found := _nearest(key, names[near])) else ""
+        if is_variable:
+            near = near and f"{PREFIX}{near.replace('.', '__')}".upper()
+        return near and f": is {near} meant?"
+
     @cached_property
     def _lines(self) -> KeyLines:
         return KeyLines(self._text)
@@ -77,6 +93,10 @@ class Sources:
             group = self.values.setdefault(section, {})
             if isinstance(group, dict):
                 group[key] = text
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    return next(iter(get_close_matches(name, names, 1)), "")
 
 
 def _line_at(content: bytes, position: int) -> int:

@@ -62,7 +62,7 @@ def test_B68_a_fault_of_the_file_names_its_line_and_one_of_the_environment_its_v
     )
     with pytest.raises(InvalidInput) as refused:
         load(file, {"ANNALS_LIMITS__PDU_MAX": "0", "ANNALS_DIMSE__COLOUR": "red"})
-    told = [fault.rpartition(": ")[0] for fault in refused.value.faults]
+    told = [fault.removesuffix(": is limits meant?").rpartition(": ")[0] for fault in refused.value.faults]
     assert sorted(told) == [
         "ANNALS_DIMSE__COLOUR",
         "ANNALS_LIMITS__PDU_MAX",
@@ -70,6 +70,34 @@ def test_B68_a_fault_of_the_file_names_its_line_and_one_of_the_environment_its_v
         f"dimse.store_port in {file}, line 5",
         f"limts in {file}, line 10",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "variable", "meant"),
+    [
+        ("[dims]\nstore_port = 1\n", "", "dimse"),
+        ("[dimse]\nsore_port = 1\n", "", "dimse.store_port"),
+        ("dta = 'x'\n", "", "data"),
+        ("[colours]\nred = 1\n", "", ""),
+        ("[dimse]\ncolour = 1\n", "", ""),
+        ("", "ANNALS_DIMS__STORE_PORT", "ANNALS_DIMSE__STORE_PORT"),
+        ("", "ANNALS_DIMSE__SORE_PORT", "ANNALS_DIMSE__STORE_PORT"),
+        ("", "ANNALS_DIMS__SORE_PORT", "ANNALS_DIMSE__STORE_PORT"),
+        ("", "ANNALS_LIMIT__PDU_MAX", "ANNALS_LIMITS__PDU_MAX"),
+        ("", "ANNALS_LIMITS__OBJECTS_SIZE_MAX", "ANNALS_LIMITS__OBJECT_SIZE_MAX"),
+        ("", "ANNALS_DIMS__COLOUR", ""),
+        ("", "ANNALS_COLOURS__STORE_PORT", ""),
+    ],
+)
+def test_B68_a_misspelt_name_is_answered_with_the_nearest_right_one(
+    tmp_path: Path, content: str, variable: str, meant: str
+) -> None:
+    file = tmp_path / "annals.toml"
+    file.write_text(content)
+    with pytest.raises(InvalidInput) as refused:
+        load(file, {variable: "1"} if variable else {})
+    (fault,) = refused.value.faults
+    assert fault.endswith("is not a known setting" + (f": is {meant} meant?" if meant else ""))
 
 
 @pytest.mark.parametrize(
