@@ -79,6 +79,7 @@ class Datastore(PostgresDatastore):
             max_size=size,
             open=False,
             configure=after_connect,
+            check=_look,
             timeout=limits.database_timeout_seconds,
             reconnect_timeout=5.0,
         )
@@ -174,9 +175,8 @@ class Recorder(PostgresApplicationRecorder):
         cursor = self._cursor or self._borrowed()
         if alive(cursor.connection):
             return cursor
-        # A connection that died while it was not used, here or in the pool, is not the caller's concern.
+        # A connection that died while it was not used is not the caller's concern.
         self.let_go()
-        self.datastore.pool.check()
         return self._borrowed()
 
     def _borrowed(self) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -184,6 +184,13 @@ class Recorder(PostgresApplicationRecorder):
         cursor = lent.__enter__().cursor(row_factory=tuple_row)
         self._lent, self._cursor = lent, cursor
         return cursor
+
+
+def _look(connection: psycopg.Connection[Any]) -> None:
+    """Let the pool give none that died while it lay there."""
+    if not alive(connection):
+        connection.close()
+        raise psycopg.OperationalError("the server has closed the connection")
 
 
 def _columns(of: Callable[[Any], tuple[Any, ...]], rows: Sequence[Any]) -> tuple[Any, ...]:

@@ -19,7 +19,8 @@ from domain.limits import Limits
 from projections.engine import HURRY
 
 LONG = 60.0
-LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+OF_THIS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE"
+LISTENERS, TELLERS = f"{OF_THIS} 'LISTEN%'", f"{OF_THIS} 'NOTIFY%'"
 
 
 @pytest.fixture
@@ -84,6 +85,19 @@ def test_F24_a_listening_connection_that_is_killed_comes_back_and_whoever_waits_
         deadline = time.monotonic() + 20
         while not connection.execute(f"SELECT 1 {LISTENERS}".encode()).fetchall():
             assert time.monotonic() < deadline
+    seen = wakeups.seen()
+    assert wakes(lambda: wakeups.wait(seen, LONG), lambda: note(log, "B"))
+
+
+def test_F24_who_waits_hears_of_the_next_fact_also_after_the_connection_that_tells_was_ended(
+    wakeups: Wakeups, log: EventLog, dsn: str
+) -> None:
+    seen = wakeups.seen()
+    note(log, "A")
+    wakeups.wait(seen, LONG)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        ended = connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {TELLERS}".encode()).fetchall()
+    assert ended == [(True,)]
     seen = wakeups.seen()
     assert wakes(lambda: wakeups.wait(seen, LONG), lambda: note(log, "B"))
 
