@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dicomweb import bulk_data, capabilities, commitments, frames, instances, metadata, rendered, search, store, uri
 from api.dicomweb.rooms import Authorise, Retrieval, Storing
@@ -50,3 +51,16 @@ def mount(app: FastAPI, router: APIRouter, prefix: str, *, in_schema: bool = Tru
         set_mount(request, prefix)
 
     app.include_router(router, prefix=prefix, dependencies=[Depends(remember)], include_in_schema=in_schema)
+    if prefix:
+        app.router.routes.append(Route(prefix, _WithSlash(app.router, prefix)))
+
+
+class _WithSlash:
+    """Answers the mount itself as with a slash behind it; a redirection would be lost on who sends OPTIONS."""
+
+    def __init__(self, router: ASGIApp, path: str) -> None:
+        self._router = router
+        self._path = f"{path}/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router({**scope, "path": self._path, "raw_path": self._path.encode()}, receive, send)

@@ -405,7 +405,7 @@ def test_C7_8_XML_says_the_same_as_JSON(archive: Archive) -> None:
 def test_C7_14_capabilities_of_the_service_and_of_each_resource(archive: Archive) -> None:
     """8.9: OPTIONS answers what there is: methods, parameters, media types."""
     wadl = "{http://wadl.dev.java.net/2009/02}"
-    for path in ("/dicom-web/", "/dicom-web/studies", "/studies"):
+    for path in ("/dicom-web", "/dicom-web/", "/dicom-web/studies", "/studies"):
         status, headers, body = _get(archive, path, "OPTIONS", Accept="application/vnd.sun.wadl+xml")
         assert (status, headers.get_content_type()) == (200, "application/vnd.sun.wadl+xml")
         root = ET.fromstring(body)
@@ -423,6 +423,8 @@ def test_C7_14_capabilities_of_the_service_and_of_each_resource(archive: Archive
     status, headers, body = _get(archive, "/dicom-web/studies", "OPTIONS", Accept="application/json")
     assert (status, headers.get_content_type()) == (200, "application/json")
     assert "/studies" in json.loads(body)["paths"]
+    for path in ("/dicom-web", "/dicom-web/", "/"):
+        assert _get(archive, path, "DELETE")[0] == 405
     assert _get(archive, "/dicom-web/studies", "OPTIONS", Accept="image/png")[0] == 406
     assert _get(archive, "/dicom-web/nothing", "OPTIONS")[0] == 404
 
