@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import random
@@ -221,7 +222,7 @@ def test_D20_a_child_that_dies_over_an_object_fails_it_alone(tmp_path: Path) -> 
         until(lambda: not transcoder._workers.processes(), 60, "the child has its request")
         os.kill(child, signal.SIGSEGV)
         os.kill(child, signal.SIGCONT)
-        thread.join(20)
+        thread.join(60)
         assert "SIGSEGV" in str(failed[0])
         works(transcoder, tmp_path)
     finally:
@@ -232,10 +233,12 @@ def test_the_children_end_with_their_parent_and_leave_nothing_open(tmp_path: Pat
     transcoder = Transcoder(Limits(), 1)
     works(transcoder, tmp_path)
     (child,) = transcoder._workers.processes()
+    # What earlier tests have left is no garbage of these.
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         works(transcoder, tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     transcoder.close()
     assert not Path(f"/proc/{child}").exists()
 

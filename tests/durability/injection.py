@@ -112,7 +112,7 @@ def _attached(threads: list[int], *options: str) -> Iterator[None]:
             line = tracer.stderr.readline()
             assert "attached" in line, line
         yield
-        tracer.wait(30)
+        tracer.wait(60)
     finally:
         if tracer.poll() is None:
             tracer.terminate()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_EFFECT_SECONDS = 20.0
+_EFFECT_SECONDS = 60.0
 
 
 def parent(pid: int) -> int:

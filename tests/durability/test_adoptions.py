@@ -56,7 +56,7 @@ class Adoption:
                 compose.catch_up(archive)
                 return all(archive.log.stream(instance.KIND, one.instance) for one in self.lying)
 
-            until(is_known, 30, "everything is adopted")
+            until(is_known, 60, "everything is adopted")
         with self.site.archive() as (archive, files):
             for one in self.lying:
                 facts = [recorded.event for recorded in archive.log.stream(instance.KIND, one.instance)]

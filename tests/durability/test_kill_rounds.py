@@ -40,10 +40,19 @@ def whole() -> Iterator[WholeArchive]:
         shutil.rmtree(folder)
 
 
-def _living(whole: WholeArchive, kind: str) -> list[int]:
-    """The processes of a kind, once it is back from an earlier kill."""
-    until(lambda: kind in whole.members(), 30, f"there is a {kind} to kill")
-    return whole.members()[kind]
+def _kill_one(whole: WholeArchive, kind: str, chance: random.Random) -> None:
+    """Kill a process of a kind, once there is one: it may still be coming back, or end by itself meanwhile."""
+
+    def killed() -> bool:
+        if not (living := whole.members().get(kind)):
+            return False
+        try:
+            os.kill(chance.choice(living), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    until(killed, 60, f"there is a {kind} to kill")
 
 
 def test_P1_P2_what_was_acknowledged_outlives_every_kill(
@@ -56,7 +65,7 @@ def test_P1_P2_what_was_acknowledged_outlives_every_kill(
     with sending(whole) as senders:
         for number, kind in enumerate(kinds, 1):
             more_acknowledged(senders, seeded.randint(1, _SENT_BEFORE_MAX))
-            os.kill(seeded.choice(_living(whole, kind)), signal.SIGKILL)
+            _kill_one(whole, kind, seeded)
             if kind == "supervisor":
                 assert whole.process
                 whole.process.wait()

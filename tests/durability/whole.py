@@ -217,7 +217,7 @@ def ends_without_a_process(archive: WholeArchive) -> None:
     """Stop it; nothing of it may run any more."""
     assert archive.stop() == 0
     try:
-        until(lambda: not archive.processes() and machine.postmaster(archive.database) is None, 30, "no process left")
+        until(lambda: not archive.processes() and machine.postmaster(archive.database) is None, 60, "no process left")
     except AssertionError:
         left = [*archive.processes(), *machine.inside(archive.database)]
         print(*(machine.command_line(pid) for pid in left), archive.log_lines()[-_LAST_WORDS:], sep="\n")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,9 +102,12 @@ def test_NET_8_the_disk_is_asked_about_once_a_second(root: Path, monkeypatch: py
     files = StoredFiles([storage], LIMITS, Indexer(LIMITS))
     asked = []
     monkeypatch.setattr(os, "fstatvfs", lambda fd: asked.append(fd) or os.statvfs(root))
+    now = [1000.0]
+    monkeypatch.setattr("adapters.files.storage.time", SimpleNamespace(monotonic=lambda: now[0]))
     for _ in range(100):
         files.check_space()
-    assert len(asked) <= 3
+        now[0] += 0.05
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])

@@ -22,7 +22,7 @@ from projections.derived import Derived, DerivedTables
 from projections.engine import Reader, ReadModel
 
 KIND = due.KINDS[0]
-LIMITS = Limits(derivation_rest_seconds=0.001, derivation_attempts_max=2, derivation_backoff_seconds=0.001)
+LIMITS = Limits(derivation_rest_seconds=0.0, derivation_attempts_max=2, derivation_backoff_seconds=0.001)
 BY = Actor("system", "test")
 
 

@@ -24,6 +24,7 @@ from domain.limits import Limits
 from processes.new_studies import NewStudies
 from projections.catalogue import CATALOGUE
 from projections.engine import Reader
+from tests.archive.conftest import PATIENT
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
 from tests.licence.vendor import Vendor
 
@@ -35,7 +36,8 @@ _numbers = count(1)
 
 @contextmanager
 def opened(dsn: str, data: Path, vendor: Vendor | None = VENDOR, **limits: int) -> Iterator[Archive]:
-    environment = {"ANNALS_LIMITS__STORAGE_FREE_MIN": "1", "ANNALS_LICENCE__VENDOR_KEY": vendor.pem if vendor else ""}
+    environment = {**PATIENT, "ANNALS_LIMITS__STORAGE_FREE_MIN": "1"}
+    environment["ANNALS_LICENCE__VENDOR_KEY"] = vendor.pem if vendor else ""
     environment |= {f"ANNALS_LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
     settings, _ = load(None, environment, data=data)
     data.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from domain.device import WADO_RIGHTS, Clients, DeviceAdded, Kind
 from domain.errors import InvalidInput
 from domain.event import Actor, Event
 from processes.register import Registrar
+from tests.archive.conftest import PATIENT
 from tests.tls.authority import issue
 
 BY = Actor("user", "t")
@@ -28,7 +29,7 @@ OWN = issue("ct")
 
 @contextmanager
 def opened(dsn: str) -> Iterator[Archive]:
-    settings, _ = load(None, {})
+    settings, _ = load(None, PATIENT)
     with compose.archive(settings, dsn, connections=4) as archive:
         compose.catch_up(archive)
         yield archive

@@ -38,7 +38,7 @@ class _Held:
 
     def read_wanted(self, after: int, limit: int, wanted: Collection[str]) -> Batch:
         self.asked.set()
-        assert self.go.wait(30)
+        assert self.go.wait(60)
         return self._log.read_wanted(after, limit, wanted)
 
 
@@ -113,11 +113,11 @@ def test_P7_of_two_rebuilds_at_once_one_serves_in_the_end_and_nothing_of_the_oth
     site.reader().prepare()
     held = _Held(site.log)
     slower, failed = begin(site.reader(log=held).rebuild)
-    assert held.asked.wait(30)
+    assert held.asked.wait(60)
     site.reader().rebuild()
     assert site.titles() == titles, "what the slower one holds does not keep the faster one from serving"
     held.go.set()
-    slower.join(30)
+    slower.join(60)
     assert not failed
     _served_by_one(site, titles)
 
@@ -126,7 +126,7 @@ def test_many_first_starts_at_once_leave_one_that_serves(site: Site) -> None:
     site.add("AE1")
     begun = [begin(site.reader().prepare) for _ in range(5)]
     for thread, _ in begun:
-        thread.join(30)
+        thread.join(60)
     assert [failed for _, failed in begun if failed] == []
     _served_by_one(site, ["AE1"])
 
@@ -152,12 +152,12 @@ def test_who_asks_while_the_read_model_is_switched_is_answered_from_the_old_tabl
     with site.model.now() as connection:
         before = site.schemas()
         rebuilding, failed = begin(site.reader().rebuild)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not any(row[1] and row[0] != before[0][0] for row in site.schemas()):
             assert time.monotonic() < deadline
         assert site.titles() == ["AE1"], "who asks now sees the new tables"
         assert [one.ae_title for one in devices.everyone(connection)] == ["AE1"]
-    rebuilding.join(30)
+    rebuilding.join(60)
     assert not failed
     _served_by_one(site, ["AE1"])
 
@@ -184,7 +184,7 @@ def test_P7_rebuilds_over_and_over_under_questions_and_writes_are_never_seen(sit
         site.reader().rebuild()
     ended.set()
     for thread, failed in begun:
-        thread.join(30)
+        thread.join(60)
         assert not failed
     stored = sorted({fact.event.ae_title for fact in site.log.read(0, 10_000)})  # type: ignore[attr-defined]
     _served_by_one(site, stored)
