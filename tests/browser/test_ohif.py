@@ -104,7 +104,7 @@ def _open(page: Page, archive: Archive, study: str) -> Locator:
 def test_the_study_list_shows_what_the_archive_holds(page: Page, archive: Archive, studies: dict[str, str]) -> None:
     page.goto(f"{_base(archive)}/ohif/")
     for name in studies:
-        expect(page.get_by_text(name.upper()).first).to_be_visible()
+        expect(page.get_by_text(name.upper()).first).to_be_visible(timeout=_SECONDS * 1000)
 
 
 @pytest.mark.parametrize("name", list(_STUDIES))
@@ -122,7 +122,7 @@ def test_the_wheel_scrolls_through_slices_and_frames(
     viewport = _open(page, archive, studies[name])
     viewport.hover()
     page.mouse.wheel(0, 100)
-    expect(page.get_by_text(second).first).to_be_visible()
+    expect(page.get_by_text(second).first).to_be_visible(timeout=_SECONDS * 1000)
 
 
 def _asked(archive: Archive, path: str) -> tuple[int, str, str]:

@@ -266,7 +266,7 @@ def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(tmp_path: 
         (child,) = impatient._workers.processes()
         for process in (child, other.pid):
             os.sched_setaffinity(process, {core})
-        with opened(saved(made(rows=768, columns=768), tmp_path / "source.dcm")) as stored:
+        with opened(saved(made(rows=1024, columns=1024), tmp_path / "source.dcm")) as stored:
             began = time.monotonic()
             os.close(impatient.converted(stored, JPEG_2000_LOSSLESS).descriptor)
         assert time.monotonic() - began > 1.2
