@@ -39,10 +39,11 @@ class Commands:
                 "folder": os.getcwd(),
             }
             self._process.tell(json.dumps(order).encode() + b"\n")
-            pid = int(self._process.line(timeout_seconds) or 0)
+            pid = self._process.line(timeout_seconds)
+            assert pid, "nothing was begun"
             code = self._process.line(timeout_seconds)
             if code is None:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(pid), signal.SIGKILL)
                 self._process.line(timeout_seconds)
                 raise subprocess.TimeoutExpired(arguments, timeout_seconds)
             said = [_text(file.fileno()) for file in (output, errors)]

@@ -90,7 +90,7 @@ class Archive:
                 start_new_session=True,
             )
 
-    def start(self, seconds: float = 60) -> Archive:
+    def start(self, seconds: float = 120) -> Archive:
         self.begin()
         try:
             until(lambda: self.ready() or self._died(), seconds, "the archive is ready")
