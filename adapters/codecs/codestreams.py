@@ -14,6 +14,10 @@ _COD, _SOT = 0xFF52, 0xFF90
 _TRANSFORMATION = 13
 """Where COD, from its marker on, tells the wavelet transformation: 0 is the irreversible one (T.800 A.6.1)."""
 
+_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+_PADDED = 4
+"""An end marker with the padding of a fragment."""
+
 _TILES_MAX = 65_535
 _JP2 = b"\x00\x00\x00\x0cjP  "
 
@@ -48,6 +52,31 @@ def is_irreversible(data: bytes) -> bool:
         return marker == _COD and data[at + _TRANSFORMATION] == 0
     except (struct.error, IndexError, ValueError) as error:
         raise Unfit("the codestream has no readable header") from error
+
+
+def has_end(data: bytes) -> bool:
+    """Whether a JPEG codestream's last scan is ended by its marker; one without may be whole or cut (T.81 B.1.1.3)."""
+    # An embedded thumbnail has an end of its own, before the last scan.
+    return _EOI in data[-_PADDED:] or data.rfind(_EOI) > data.rfind(_SOS)
+
+
+def has_all_tile_parts(data: bytes) -> bool:
+    """Whether a JPEG 2000 codestream's tile-parts are as long as they say (T.800 A.4.2). Raises Unfit."""
+    try:
+        at = data.index(b"\xff\x4f\xff\x51") + 2
+        while (marker := struct.unpack_from(">H", data, at)[0]) != _SOT:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+        while marker == _SOT:
+            length = int(struct.unpack_from(">I", data, at + 6)[0])
+            if not length:
+                return _EOI in data[-_PADDED:]
+            at += length
+            if at + 2 > len(data):
+                return at == len(data)
+            (marker,) = struct.unpack_from(">H", data, at)
+    except (struct.error, ValueError) as error:
+        raise Unfit("the codestream has no readable header") from error
+    return True
 
 
 def _jpeg(data: bytes) -> Picture:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.codecs.codestreams import Picture, picture
+from adapters.codecs.codestreams import Picture, has_all_tile_parts, has_end, is_irreversible, picture
 from adapters.codecs.image import Image
 from adapters.codecs.unfit import Unfit
 from domain.transcoding import (
@@ -24,6 +24,9 @@ from domain.transcoding import (
 
 Array = NDArray[Any]
 _RLE_HEADER = 64
+_CUT = "the codestream ends in the middle of its picture"
+_NOISE = bytes.fromhex("a5c3965a3c69d24b") * 8
+"""What no decoder takes for padding, without a marker."""
 
 
 def dtype_of(image: Image) -> np.dtype[Any]:
@@ -84,18 +87,28 @@ def _from_library(data: bytes, syntax: str, image: Image) -> Array:
     import imagecodecs
 
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
-        if image.samples == 1:
-            return np.asarray(imagecodecs.jpeg8_decode(data))
-        coded = "YCBCR" if image.photometric.startswith("YBR") else "RGB"
-        return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=coded, outcolorspace="RGB"))
+        return _jpeg(data, image, "YCBCR" if image.photometric.startswith("YBR") else "RGB")
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
-        same: dict[str, Any] = {} if image.samples == 1 else {"colorspace": "RGB", "outcolorspace": "RGB"}
-        return np.asarray(imagecodecs.jpeg8_decode(data, **same))
+        return _jpeg(data, image, "RGB")
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return np.asarray(imagecodecs.jpegls_decode(data))
-    if syntax in (JPEG_2000, JPEG_2000_LOSSLESS):
+    # OpenJPH's samples wrap round where the loss takes them past their range: white would become black.
+    if syntax in (JPEG_2000, JPEG_2000_LOSSLESS) or is_irreversible(data):
         return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
+    if not has_all_tile_parts(data):
+        raise Unfit(_CUT)
     return np.asarray(imagecodecs.htj2k_decode(data, planar=False))
+
+
+def _jpeg(data: bytes, image: Image, coded: str) -> Array:
+    from imagecodecs import jpeg8_decode
+
+    colours: dict[str, Any] = {} if image.samples == 1 else {"colorspace": coded, "outcolorspace": "RGB"}
+    array = np.asarray(jpeg8_decode(data, **colours))
+    # The library fills up a cut picture and says nothing. Bytes behind a whole one change nothing in it.
+    if not has_end(data) and not np.array_equal(array, jpeg8_decode(data.rstrip(b"\xff") + _NOISE, **colours)):
+        raise Unfit(_CUT)
+    return array
 
 
 def _fitted(array: Array, seen: Picture, image: Image) -> Array:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,18 @@ from adapters.codecs.transcoder import Transcoder
 from adapters.codecs.unfit import Unfit
 from domain.errors import Refused
 from domain.limits import Limits
-from domain.transcoding import ENCODED, EXPLICIT, JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LS, NATIVE, RLE
+from domain.transcoding import (
+    ENCODED,
+    EXPLICIT,
+    HTJ2K_LOSSLESS,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS,
+    NATIVE,
+    RLE,
+)
 from tests.archive.conftest import until
 from tests.codecs.pictures import made, opened, saved, transcoded
 from tests.edges import edges
@@ -63,6 +75,38 @@ def test_B13_B14_damaged_codestreams_fail_alone(transcoder: Transcoder, tmp_path
         with opened(path) as stored, contextlib.suppress(Refused):
             os.close(transcoder.converted(stored, EXPLICIT).descriptor)
     works(transcoder, tmp_path)
+
+
+def _with_codestream(path: Path, encoded: Path, change: Callable[[bytes], bytes]) -> Path:
+    image = dcmread(encoded)
+    (codestream,) = generate_frames(image.PixelData, number_of_frames=1)
+    image.PixelData = encapsulate([change(codestream.rstrip(b"\0"))])
+    image["PixelData"].is_undefined_length = True
+    image.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("syntax", sorted(ENCODED - NATIVE))
+def test_B14_TS_3_a_picture_that_is_cut_is_never_taken_for_a_whole_one(
+    transcoder: Transcoder, tmp_path: Path, syntax: str, cut: float
+) -> None:
+    source = saved(made(8, 8) if syntax == JPEG_BASELINE else made(), tmp_path / "source.dcm")
+    encoded = transcoded(transcoder, source, syntax)
+    short = _with_codestream(tmp_path / "cut.dcm", encoded, lambda whole: whole[: int(len(whole) * cut)])
+    with opened(short) as stored, pytest.raises(Refused):
+        transcoder.converted(stored, EXPLICIT)
+
+
+@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS_SV1, HTJ2K_LOSSLESS])
+def test_TS_3_a_whole_picture_without_its_end_marker_is_decoded(
+    transcoder: Transcoder, tmp_path: Path, syntax: str
+) -> None:
+    source = saved(made(8, 8) if syntax == JPEG_BASELINE else made(), tmp_path / "source.dcm")
+    encoded = transcoded(transcoder, source, syntax)
+    unended = _with_codestream(tmp_path / "unended.dcm", encoded, lambda whole: whole.removesuffix(b"\xff\xd9"))
+    found, expected = (dcmread(transcoded(transcoder, path, EXPLICIT)).PixelData for path in (unended, encoded))
+    assert found == expected
 
 
 def test_B14_a_progressive_bomb_ends_at_the_time_a_frame_may_take(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,30 @@ def test_C8_2_what_loses_is_still_the_same_picture_to_others(
     for toolkit, samples, photometric in seen:
         found = toolkits.as_rgb(toolkits.extended(samples, image), photometric)
         assert toolkits.decibels(expected, found) > decibels, toolkit
+
+
+@pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
+@pytest.mark.parametrize(
+    "kind",
+    [Kind(8, 8), Kind(8, 8, photometric="RGB"), Kind(), Kind(bits_stored=16), Kind(bits_stored=16, signed=True)],
+    ids=["8", "RGB", "12", "16", "signed"],
+)
+def test_C8_2_what_loses_never_makes_black_of_white(
+    transcoder: Transcoder, tmp_path: Path, syntax: str, kind: Kind
+) -> None:
+    """The loss takes samples at the ends of their range past it; there they stay at the end."""
+    image = replace(kind, rows=64, columns=64).image()
+    samples = samples_in(saved(image, tmp_path / "range.dcm"))
+    low, high = (
+        (-(1 << kind.bits_stored - 1), (1 << kind.bits_stored - 1) - 1)
+        if kind.signed
+        else (0, (1 << kind.bits_stored) - 1)
+    )
+    checks = np.where(np.random.default_rng(3).integers(0, 2, samples.shape), low, high).astype(samples.dtype)
+    image.PixelData = checks.tobytes()
+    lossy = transcoded(transcoder, saved(image, tmp_path / "a.dcm"), syntax)
+    found = samples_in(transcoded(transcoder, lossy, EXPLICIT))
+    assert np.abs(found.astype(np.int64) - checks).max() < (high - low) // 8
 
 
 @few
