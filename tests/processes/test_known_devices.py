@@ -145,9 +145,10 @@ def test_a_device_that_is_not_remembered_is_looked_for_but_a_flood_of_strangers_
 def test_DEV_1_a_device_that_comes_while_they_are_read_slowly_is_found_by_who_looks_for_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.reader.prepare()
-    known, now = site.known(), [1000.0]
+    now = [1000.0]
     monkeypatch.setattr("processes.known_devices.time", SimpleNamespace(monotonic=lambda: now[0]))
+    site.reader.prepare()
+    known = site.known()
 
     def meanwhile() -> None:
         site.model.after = lambda: None
