@@ -12,6 +12,7 @@ MULTIPART_RELATED = "multipart/related"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TYPE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)/([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BLANK_IN_NAME = re.compile(r"(/[!#$%&'*.^_`|~0-9A-Za-z-]+) (?=[0-9A-Za-z])")
 _BARE = re.compile(r'[^\s;,"]+')
 _RANGES_MAX = 64
 
@@ -49,9 +50,12 @@ def media_type(text: str) -> MediaType:
 def accepted(headers: Iterable[str], query: Iterable[str] = ()) -> list[MediaType]:
     """What is acceptable, the most wanted first; ``*/*`` where nothing was asked for.
 
-    The query parameter ``accept`` takes the place of the header (PS3.18 8.3.3.1). Raises :class:`InvalidInput`.
+    The query parameter ``accept`` takes the place of the header (PS3.18 8.3.3.1); a plus sign in it, unless it is
+    escaped, comes as a blank. Raises :class:`InvalidInput`.
     """
-    text = ",".join(part for part in query if part.strip()) or ",".join(part for part in headers if part.strip())
+    text = ",".join(_BLANK_IN_NAME.sub(r"\1+", part) for part in query if part.strip()) or ",".join(
+        part for part in headers if part.strip()
+    )
     ranges: list[MediaType] = []
     at = _spaces(text, 0)
     while at < len(text):

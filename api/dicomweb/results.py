@@ -96,7 +96,7 @@ def _is_answered(tag: str, level: Level) -> bool:
 
 def _item(item: Mapping[str, Any] | None, paths: Sequence[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for tag, *rest in paths:
+    for tag, *rest in sorted(paths):
         if item and tag in item:
             deeper = [path[1:] for path in paths if path[0] == tag and len(path) > 1]
             whole = not rest or not deeper

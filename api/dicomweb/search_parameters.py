@@ -25,8 +25,8 @@ _COMMA_VRS = frozenset(("UI", "CS", "AE"))
 _LIST_VRS = frozenset(("UI", "CS"))
 _EVERY_VRS = frozenset(("AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"))
 _HEX = frozenset("0123456789ABCDEFabcdef")
-_DIGITS_MAX = 18
-"""Of a number that a database counts with; clients ask for "all" by the largest that they know."""
+_NUMBER_MAX = 10**18
+"""What a database counts with. Clients ask for "all" by the largest number that they know, whatever it is."""
 
 Path = tuple[str, ...]
 """Tags from a data set down: a tag alone, or sequences before it."""
@@ -99,7 +99,8 @@ def vr_of(tag: str) -> str:
 def _tag(part: str) -> str | None:
     if len(part) == 8 and set(part) <= _HEX:
         return part.upper()
-    number = keyword_dict.get(part)
+    # The dictionary has a retired attribute without a keyword under the empty text.
+    number = keyword_dict.get(part) if part else None
     return f"{number:08X}" if number is not None else None
 
 
@@ -110,9 +111,9 @@ def _read(reading: _Reading, name: str, value: str) -> None:
         elif reading.switches.setdefault(name, value == "true") != (value == "true"):
             reading.faults.append(f"{name}: stands twice")
     elif name in ("limit", "offset"):
-        if not (value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX):
+        if not (value.isascii() and value.isdigit()):
             reading.faults.append(f"{name}: is not an unsigned number")
-        elif reading.numbers.setdefault(name, int(value)) != int(value):
+        elif reading.numbers.setdefault(name, number := _number(value)) != number:
             reading.faults.append(f"{name}: stands twice")
     elif name == "includefield":
         _include(reading, value)
@@ -126,6 +127,12 @@ def _read(reading: _Reading, name: str, value: str) -> None:
             reading.faults.append(f"{name}: is one attribute more than query_keys_max")
         else:
             reading.matches[path] = value
+
+
+def _number(digits: str) -> int:
+    """The number, or the largest that is counted with."""
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), _NUMBER_MAX) if len(digits) <= len(str(_NUMBER_MAX)) else _NUMBER_MAX
 
 
 def _include(reading: _Reading, value: str) -> None:
@@ -181,6 +188,9 @@ def _values(vr: str, value: str, *, several: bool) -> Sequence[str]:
     """One value, or a list: of UIDs always (PS3.18 8.3.4.1), of codes since viewers ask so for modalities."""
     if not value:
         return ()
+    if vr == "DT":
+        # The sign of a zone, unless it is escaped, comes as a blank.
+        value = value.strip(" ").replace(" ", "+")
     if vr in _COMMA_VRS:
         value = value.replace(",", "\\")
     if several or vr in _LIST_VRS:

@@ -29,6 +29,20 @@ def test_C7_5_parameters_are_read_quoted_and_unquoted(text: str) -> None:
     assert one.parameters["transfer-syntax"] == "1.2.840.10008.1.2.4.90"
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("application/dicom json", "application/dicom+json"),
+        ("application/dicom+json", "application/dicom+json"),
+        ('multipart/related; type="application/dicom xml"', "application/dicom+xml"),
+    ],
+)
+def test_C7_5_a_plus_sign_of_the_query_parameter_need_not_be_escaped(text: str, name: str) -> None:
+    """8.3.3.1: ?accept=application/dicom+json; RFC 3986 3.4 allows it so, forms read it as a blank."""
+    (one,) = accepted(["text/html"], [text])
+    assert name in (one.name, one.part_type)
+
+
 def test_C7_5_the_most_wanted_comes_first_and_zero_is_refused() -> None:
     """RFC 9110 12.4.2, 12.5.1."""
     ranges = accepted(["image/png;q=0.2, image/jpeg", "text/html;q=0, */*; q=0.1"])
