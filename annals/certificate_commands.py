@@ -37,9 +37,15 @@ def list_command(data: Data = None, cfg: Cfg = None) -> None:
 @app.command("upload")
 def upload(
     ca: Annotated[Path | None, typer.Option(help="The root certificate that signs the pairs.")] = None,
-    scp: Annotated[Path | None, typer.Option(help="The certificate for those who connect to us.")] = None,
+    scp: Annotated[
+        Path | None,
+        typer.Option(help="The certificate for those who connect to us, and those between it and the CA behind it."),
+    ] = None,
     scp_key: Annotated[Path | None, typer.Option(help="Its private key, not encrypted.")] = None,
-    scu: Annotated[Path | None, typer.Option(help="The certificate for those we connect to.")] = None,
+    scu: Annotated[
+        Path | None,
+        typer.Option(help="The certificate for those we connect to, and those between it and the CA behind it."),
+    ] = None,
     scu_key: Annotated[Path | None, typer.Option(help="Its private key, not encrypted.")] = None,
     device: Annotated[
         tuple[str, Path] | None,

@@ -39,6 +39,7 @@ class Role(Enum):
 class Certificate:
     """A certificate as it is kept.
 
+    ``pem`` may hold those between it and its root behind it; ``not_after`` is the earliest of their ends.
     ``fingerprint`` is the SHA-256 of its DER form, ``public_key`` that of its SubjectPublicKeyInfo; names are RFC 4514
     texts, times are ISO 8601 in UTC.
     """
@@ -102,7 +103,7 @@ class Presented:
 
     ``algorithm`` is ``RSA``, ``EC`` or another; ``usages`` names what its key may do (RFC 5280 4.2.1.3), ``purposes``
     what it is for (4.2.1.12), None where it does not say. ``private_key`` is the digest of the public half of the
-    private key that came with it.
+    private key that came with it, ``between`` are the certificates between it and its root.
     """
 
     certificate: Certificate
@@ -112,6 +113,7 @@ class Presented:
     usages: frozenset[str] | None = None
     purposes: frozenset[str] | None = None
     private_key: str = ""
+    between: tuple[Presented, ...] = ()
 
 
 def fold(events: Iterable[Event]) -> dict[Role, CertificateInstalled]:
@@ -165,7 +167,11 @@ def install(
 
 def faults_of(role: Role, presented: Presented, now: datetime, limits: Limits) -> list[str]:
     """What is wrong with one certificate of the server's own set, whatever the others are."""
-    faults = (*_faults(presented, now, limits), *_faults_in_role(role, presented))
+    faults = [*_faults(presented, now, limits), *_faults_in_role(role, presented)]
+    for one in presented.between:
+        is_ca = one.certificate.is_ca
+        found = (*_faults(one, now, limits), *(() if is_ca else ("it is no CA certificate",)))
+        faults += [f"{one.certificate.subject!a} between it and the CA: {fault}" for fault in found]
     return [f"{role.value}: {fault}" for fault in faults]
 
 

@@ -34,7 +34,8 @@ class Proposal:
 class AssociationRequest:
     """What a peer asks for. Every text is as the peer sent it, without padding: it may hold any character.
 
-    ``peer_certificate`` is the verified one that the peer showed, in DER; empty without TLS or where it showed none.
+    ``peer_certificates`` are the verified ones of the peer, each in DER, its own first; none without TLS or where it
+    showed none.
     """
 
     calling_ae_title: str
@@ -48,7 +49,7 @@ class AssociationRequest:
     implementation_version_name: str
     roles: Mapping[str, tuple[bool, bool]]
     extended: Mapping[str, bytes]
-    peer_certificate: bytes = b""
+    peer_certificates: tuple[bytes, ...] = ()
 
     @property
     def wants_objects(self) -> bool:

@@ -31,6 +31,7 @@ from adapters.dimse.negotiation import (
 )
 from adapters.dimse.places import Places
 from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
+from adapters.tls.contexts import verified_chain
 from adapters.tls.faults import tls_fault
 from domain.address import normal_host
 from domain.device import ae_title_fault
@@ -195,12 +196,12 @@ class Listener:
 
     def _one(self, connection: socket.socket, address: str, known: bool) -> None:
         try:
-            peer_certificate = b""
+            peer_certificates: tuple[bytes, ...] = ()
             if self._keeper.tls:
                 connection = self._shake_hands(self._keeper.tls(), connection)
-                peer_certificate = connection.getpeercert(binary_form=True) or b""
+                peer_certificates = verified_chain(connection)
             wire = Wire(connection, self._limits, awaits_request=True)
-            if association := self._negotiate(wire, address, peer_certificate):
+            if association := self._negotiate(wire, address, peer_certificates):
                 self._run(association)
         except AssociationEnded as ended:
             _LOG.info("a connection from %s ended before an association: %s", address, ended)
@@ -236,7 +237,7 @@ class Listener:
                 self._active.discard(association)
             association.wire.close()
 
-    def _negotiate(self, wire: Wire, address: str, peer_certificate: bytes) -> Association | None:
+    def _negotiate(self, wire: Wire, address: str, peer_certificates: tuple[bytes, ...]) -> Association | None:
         kind, body = wire.read(self._limits.pdu_header_timeout_seconds)
         if kind == ABORT:
             wire.close()
@@ -244,7 +245,7 @@ class Listener:
         if kind != ASSOCIATE_RQ:
             wire.abort(UNEXPECTED_PDU, "the first PDU is no A-ASSOCIATE-RQ")
         try:
-            request = replace(parse_request(bytes(body), address, self._limits), peer_certificate=peer_certificate)
+            request = replace(parse_request(bytes(body), address, self._limits), peer_certificates=peer_certificates)
         except MalformedAssociate as error:
             wire.abort(INVALID_PDU_PARAMETER, str(error))
             raise

@@ -67,7 +67,7 @@ class Profile(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate and its private key, in PEM."""
+    """A certificate, followed by those between it and its root, and its private key, in PEM."""
 
     certificate: str
     private_key: str
@@ -96,7 +96,7 @@ class CheckedContext(ssl.SSLContext):
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
         """As the library's. Raises SSLCertVerificationError for a revoked peer, whose connection is closed."""
         shaken = super().wrap_socket(*arguments, **options)
-        if self.is_revoked and shaken.getpeercert(binary_form=True) and self.is_revoked(_chain(shaken)):
+        if self.is_revoked and self.is_revoked(verified_chain(shaken)):
             shaken.close()
             revoked = ssl.SSLCertVerificationError("certificate revoked")
             revoked.verify_message = "certificate revoked"
@@ -104,9 +104,12 @@ class CheckedContext(ssl.SSLContext):
         return shaken
 
 
-def _chain(shaken: ssl.SSLSocket) -> list[bytes]:
-    """The verified chain of the peer, each in DER; public from Python 3.13 on."""
-    return [one.public_bytes(_DER) for one in shaken._sslobj.get_verified_chain()]  # type: ignore[attr-defined]
+def verified_chain(shaken: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The verified certificates of the peer, each in DER, its own first; none where it showed none."""
+    if not shaken.getpeercert(binary_form=True):
+        return ()
+    # Public from Python 3.13 on.
+    return tuple(one.public_bytes(_DER) for one in shaken._sslobj.get_verified_chain())  # type: ignore[attr-defined]
 
 
 def server_context(profile: Profile, pair: Pair, trusted: Sequence[str], ask: Ask) -> CheckedContext:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -38,10 +40,12 @@ _BROKEN = (
 def present(certificate: bytes, private_key: bytes | None, limits: Limits) -> tuple[Presented, str]:
     """What is uploaded, and its private key as PKCS #8 PEM (empty where none came).
 
+    A certificate that comes with its key may be followed by those between it and its root, in the order of TLS
+    (RFC 8446 4.4.2); the root itself may end them.
     Raises :class:`InvalidInput` with every fault of both files.
     """
     faults: list[str] = []
-    read = _certificate(certificate, limits, faults)
+    read = _certificates(certificate, limits, faults, is_chain=private_key is not None)
     key = _private_key(private_key, limits, faults) if private_key is not None else None
     presented = None
     try:
@@ -55,23 +59,19 @@ def present(certificate: bytes, private_key: bytes | None, limits: Limits) -> tu
 
 
 def is_signed_by(certificate: Certificate, issuer: Certificate) -> bool:
-    """Whether the issuer's key has signed the certificate and the names fit (RFC 5280 6.1)."""
-    try:
-        certificate_of(certificate).verify_directly_issued_by(certificate_of(issuer))
-    except (*_BROKEN, InvalidSignature):
-        return False
-    return True
+    """Whether the issuer's key has signed the certificate or one of those behind it, and names fit (RFC 5280 6.1)."""
+    chain = x509.load_pem_x509_certificates(certificate.pem.encode("ascii"))
+    return any(_has_issued(certificate_of(issuer), one) for one in chain)
 
 
-def is_or_is_signed_by(der: bytes, known: Certificate) -> bool:
-    """Whether a peer's certificate is the known one, or was signed by it."""
-    if hashlib.sha256(der).hexdigest() == known.fingerprint:
+def rests_on(shown: Sequence[bytes], known: Certificate) -> bool:
+    """Whether the known certificate is in a peer's verified chain, or has signed the last that stands there."""
+    if any(hashlib.sha256(der).hexdigest() == known.fingerprint for der in shown):
         return True
     try:
-        x509.load_der_x509_certificate(der).verify_directly_issued_by(certificate_of(known))
-    except (*_BROKEN, InvalidSignature):
+        return any(_has_issued(certificate_of(known), x509.load_der_x509_certificate(der)) for der in shown)
+    except _BROKEN:
         return False
-    return True
 
 
 _PKCS8 = (
@@ -86,27 +86,43 @@ def certificate_of(certificate: Certificate) -> x509.Certificate:
     return x509.load_pem_x509_certificate(certificate.pem.encode("ascii"))
 
 
-def _certificate(encoded: bytes, limits: Limits, faults: list[str]) -> x509.Certificate | None:
+def _certificates(encoded: bytes, limits: Limits, faults: list[str], *, is_chain: bool) -> list[x509.Certificate]:
     if len(encoded) > limits.certificate_file_max:
         faults.append(f"the certificate file has more than {limits.certificate_file_max} bytes")
-        return None
+        return []
     labels = _PEM.findall(encoded)
     if any(b"PRIVATE KEY" in label for label in labels):
         faults.append("the certificate file holds a private key too: put it into a file of its own")
     count = sum(label in (b"CERTIFICATE", b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE") for label in labels)
-    if count > 1:
+    if count > 1 and not is_chain:
         faults.append(f"the certificate file holds {count} certificates: one is wanted")
-        return None
+        return []
     try:
         if count:
-            return x509.load_pem_x509_certificate(encoded)
+            return _chain(x509.load_pem_x509_certificates(encoded), faults)
         if encoded[:1] == _SEQUENCE:
-            return x509.load_der_x509_certificate(encoded)
+            return [x509.load_der_x509_certificate(encoded)]
     except _BROKEN:
-        faults.append("the certificate file holds a certificate that cannot be read")
-        return None
+        faults.append("the certificate file holds a certificate that cannot be read (PKCS #7 and #12 are not)")
+        return []
     faults.append("the certificate file holds no certificate in PEM or DER")
-    return None
+    return []
+
+
+def _chain(read: list[x509.Certificate], faults: list[str]) -> list[x509.Certificate]:
+    """A certificate and those between it and its root."""
+    if not all(_has_issued(issuer, one) for one, issuer in pairwise(read)):
+        faults.append(f"the certificate file holds {len(read)} certificates, and not each is signed by the next")
+        return []
+    return [one for one in read if one is read[0] or one.subject != one.issuer]
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (*_BROKEN, InvalidSignature):
+        return False
+    return True
 
 
 def _private_key(
@@ -138,22 +154,23 @@ def _private_key(
     return key
 
 
-def _presented(read: x509.Certificate, private_key: str) -> Presented:
+def _presented(chain: list[x509.Certificate], private_key: str) -> Presented:
+    read, between = chain[0], tuple(_presented([one], "") for one in chain[1:])
     public = read.public_key()
     usages, purposes = _usages(read), _purposes(read)
     certificate = Certificate(
-        read.public_bytes(serialization.Encoding.PEM).decode("ascii"),
+        "".join(one.public_bytes(serialization.Encoding.PEM).decode("ascii") for one in chain),
         hashlib.sha256(read.public_bytes(serialization.Encoding.DER)).hexdigest(),
         _digest(public),
         name_of(read.subject),
         name_of(read.issuer),
         _time(read.not_valid_before_utc),
-        _time(read.not_valid_after_utc),
+        _time(min(one.not_valid_after_utc for one in chain)),
         _is_ca(read),
     )
     kind, bits = _strength(public)
     used = read.signature_hash_algorithm
-    return Presented(certificate, kind, bits, used.name if used else "", usages, purposes, private_key)
+    return Presented(certificate, kind, bits, used.name if used else "", usages, purposes, private_key, between)
 
 
 def _strength(public: PublicKeyTypes) -> tuple[str, int]:

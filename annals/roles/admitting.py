@@ -39,7 +39,7 @@ def admit(admission: Admission, trust: Trust) -> Callable[[AssociationRequest], 
         if away:
             return replace(_ANSWERS[away], why=away.value)
         try:
-            fault = trust.fault_of(calling, request.peer_certificate, admission.devices.titled(calling))
+            fault = trust.fault_of(calling, request.peer_certificates, admission.devices.titled(calling))
         except Unavailable as error:
             return replace(TEMPORARY_CONGESTION, why=str(error))
         return replace(CALLING_AE_NOT_RECOGNISED, why=fault) if fault else None

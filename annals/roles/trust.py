@@ -6,6 +6,7 @@ import logging
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adapters.tls.contexts import Ask, CheckedContext, Pair, Profile, client_context, server_context
@@ -103,20 +104,23 @@ class Trust:
                 seen.probe.verify_mode = ssl.CERT_NONE
             return seen.probe
 
-    def fault_of(self, calling_ae_title: str, peer_certificate: bytes, device: DeviceAdded | None) -> str:
-        """Why a peer is not whom it says, or nothing: a certificate belongs to one device, and who has one shows it."""
-        owners, sole = self._owners(peer_certificate)
+    def fault_of(self, calling_ae_title: str, shown: Sequence[bytes], device: DeviceAdded | None) -> str:
+        """Why a peer is not whom it says, or nothing: a certificate belongs to one device, and who has one shows it.
+
+        ``shown`` is the peer's verified chain of certificates, each in DER, its own first.
+        """
+        owners, sole = self._owners(shown)
         if calling_ae_title in owners:
             return ""
         if sole:
             return f"it shows a certificate of {min(sole)!a}"
         if device and device.use_tls:
-            return "it uses TLS and shows " + ("a certificate that is not its own" if peer_certificate else "none")
+            return "it uses TLS and shows " + ("a certificate that is not its own" if shown else "none")
         return ""
 
-    def _owners(self, peer_certificate: bytes) -> tuple[set[str], set[str]]:
+    def _owners(self, shown: Sequence[bytes]) -> tuple[set[str], set[str]]:
         """Whose certificate it is, and those of them whose it is alone: what our own CA has signed may be anyone's."""
-        if not peer_certificate:
+        if not shown:
             return set(), set()
         with self._lock:
             seen = self._look()
@@ -124,9 +128,9 @@ class Trust:
         if not devices:
             return set(), set()
         # Only here: most processes never see a certificate.
-        from adapters.tls.reading import is_or_is_signed_by
+        from adapters.tls.reading import rests_on
 
-        owners = {ae_title for ae_title, one in devices.items() if is_or_is_signed_by(peer_certificate, one)}
+        owners = {ae_title for ae_title, one in devices.items() if rests_on(shown, one)}
         ca = seen.ca.fingerprint if seen.ca else ""
         return owners, {ae_title for ae_title in owners if devices[ae_title].fingerprint != ca}
 

@@ -41,6 +41,7 @@ CA = authority("Hospital CA", days=(-1, 90))
 LONG = (-1, 90)
 SCP, SCU = issue("pacs scp", CA, key=rsa_key(1), days=LONG), issue("pacs scu", CA, key=rsa_key(2), days=LONG)
 DEVICE = issue("modality", key=rsa_key(3), days=LONG)
+ISSUING = authority("Hospital issuing CA", signer=CA, key=rsa_key(8), days=LONG)
 DEVICE_OF_CA = issue("six", CA, key=rsa_key(7), days=LONG)
 PYTHON = (sys.executable, "-m", "annals")
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
@@ -58,7 +59,10 @@ class Site:
     device_port: int
 
     def files(self, one: Issued) -> tuple[str, str]:
+        """The certificate's and the key's path; one of the issuing CA's has that CA's behind it."""
         certificate, key = one.files(self.folder, one.certificate.fingerprint(SHA256()).hex()[:16])
+        if one.certificate.issuer == ISSUING.certificate.subject:
+            certificate.write_bytes(one.pem + ISSUING.pem)
         return str(certificate), str(key)
 
     def client(
@@ -260,6 +264,27 @@ def test_B65_NET_3_a_device_that_uses_TLS_is_never_sent_to_in_clear(site: Site, 
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_SET_2_DEV_1_certificates_of_an_issuing_CA_are_trusted_by_their_root_both_ways(site: Site, stored: str) -> None:
+    """Peers know the root alone; who shows a certificate shows the one between them with it."""
+    scp, scu = issue("below scp", ISSUING, key=rsa_key(1)), issue("below scu", ISSUING, key=rsa_key(2))
+    modality = issue("below modality", ISSUING, key=rsa_key(3))
+    root, _ = site.files(CA)
+    own, _ = site.files(DEVICE)
+    try:
+        upload(site, ca=CA, scp=scp, scu=scu)
+        assert site.echoes()
+        site.archive.annals("certificate", "upload", "--device", "MODALITY", root)
+        assert site.echoes(one=modality)
+        with destination(site, issue("below storescp", ISSUING, key=rsa_key(3))) as folder:
+            assert "Final Move Response (Success)" in move(site)
+        assert list(folder.iterdir())
+    finally:
+        site.archive.annals("certificate", "upload", "--device", "MODALITY", own)
+        upload(site, ca=CA, scp=SCP, scu=SCU)
+    assert not site.echoes(one=modality)
+    assert site.echoes()
 
 
 @pytest.mark.parametrize(

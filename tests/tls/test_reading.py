@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.tls.demo import demo_set
-from adapters.tls.reading import is_or_is_signed_by, is_signed_by, present
+from adapters.tls.reading import is_signed_by, present, rests_on
 from domain import certificate
 from domain.certificate import CertificateInstalled, Presented, Role
 from domain.errors import InvalidInput
@@ -27,6 +27,8 @@ NOW = datetime.now(UTC)
 CA = authority()
 OTHER_CA = authority("Other CA")
 LEAF = issue("pacs", CA)
+ISSUING = authority("Issuing CA", signer=CA)
+BELOW = issue("pacs below", ISSUING)
 
 
 def read(one: Issued, *, key: bool = True) -> Presented:
@@ -77,6 +79,7 @@ def test_SET_2_DER_is_read_as_PEM_is() -> None:
         pytest.param(b"\x30\x82\x01\x00" + bytes(256), "cannot be read", id="DER-garbage"),
         pytest.param(LEAF.pem[:200] + LEAF.pem[-30:], "cannot be read", id="cut"),
         pytest.param(LEAF.pem + CA.pem, "2 certificates", id="two"),
+        pytest.param(b"\x30\x82\x0a\x00\x02\x01\x03" + bytes(64), "PKCS", id="PKCS-12"),
         pytest.param(LEAF.key_pem, "private key too", id="a-key"),
         pytest.param(LEAF.pem + LEAF.key_pem, "private key too", id="with-its-key"),
     ],
@@ -182,6 +185,56 @@ def test_B57_SET_2_a_certificate_that_does_not_fit_is_refused(uploaded: dict[str
     assert any(fault.startswith(said) for fault in install(**uploaded)), install(**uploaded)
 
 
+def test_SET_2_a_pair_comes_with_the_certificates_between_it_and_the_CA() -> None:
+    ca = read(CA, key=False)
+    for file in (BELOW.pem + ISSUING.pem, BELOW.pem + ISSUING.pem + CA.pem):
+        presented, _ = present(file, BELOW.key_pem, LIMITS)
+        facts = certificate.install({}, {Role.CA: ca, Role.SCP: presented}, is_signed_by, NOW, LIMITS)
+        (kept,) = [one.certificate for one in facts if isinstance(one, CertificateInstalled) and one.role == "scp"]
+        assert kept.pem.encode() == BELOW.pem + ISSUING.pem
+        assert kept.subject == "CN=pacs below"
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        pytest.param([BELOW], "scp: it is not signed by the CA", id="without"),
+        pytest.param([BELOW, ISSUING, OTHER_CA], "not each is signed by the next", id="a-stranger"),
+        pytest.param([LEAF, ISSUING], "not each is signed by the next", id="another's"),
+        pytest.param([ISSUING, BELOW], "not each is signed by the next", id="upside-down"),
+    ],
+)
+def test_B57_SET_2_certificates_that_are_no_chain_to_the_CA_are_refused(chain: list[Issued], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        _upload_chain(chain)
+
+
+@pytest.mark.parametrize(
+    ("between", "said"),
+    [
+        pytest.param(authority("Old", signer=CA, days=(-9, -1)), "between it and the CA: it has expired", id="expired"),
+        pytest.param(issue("Leaf", CA), "between it and the CA: it is no CA certificate", id="CA-FALSE"),
+        pytest.param(
+            authority("Short", signer=CA, key=rsa_key(bits=1024)), "between it and the CA: its RSA key", id="RSA-1024"
+        ),
+    ],
+)
+def test_B57_SET_2_what_is_between_a_pair_and_the_CA_is_checked_too(between: Issued, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        _upload_chain([issue("x", between), between])
+
+
+def test_SET_2_a_pair_ends_with_the_first_of_its_chain() -> None:
+    soon = authority("Soon", signer=CA, days=(-9, 3))
+    presented, _ = present((issue("x", soon, key=LEAF.key)).pem + soon.pem, LEAF.key_pem, LIMITS)
+    assert "expires on" in certificate.expiry(presented.certificate, NOW, Limits(certificate_expiry_warning_days=4))
+
+
+def _upload_chain(chain: list[Issued]) -> None:
+    presented, _ = present(b"".join(one.pem for one in chain), chain[0].key_pem, LIMITS)
+    certificate.install({}, {Role.CA: read(CA, key=False), Role.SCP: presented}, is_signed_by, NOW, LIMITS)
+
+
 def test_B57_a_key_of_another_certificate_or_none_is_refused() -> None:
     ca = read(CA, key=False)
     for key, said in ((issue("x").key_pem, "does not belong"), (None, "is missing")):
@@ -237,11 +290,14 @@ def test_DEV_2_a_devices_own_certificate_belongs_to_one_AE_title_and_a_root_to_m
 
 def test_B29_a_peers_certificate_is_known_itself_or_by_its_signer() -> None:
     known_leaf, known_root = read(LEAF, key=False).certificate, read(CA, key=False).certificate
-    assert is_or_is_signed_by(LEAF.der, known_leaf)
-    assert is_or_is_signed_by(LEAF.der, known_root)
-    assert not is_or_is_signed_by(issue("pacs", CA).der, known_leaf)
-    assert not is_or_is_signed_by(issue("pacs", authority()).der, known_root)
-    assert not is_or_is_signed_by(b"\x30\x00", known_root)
+    assert rests_on([LEAF.der], known_leaf)
+    assert rests_on([LEAF.der], known_root)
+    assert rests_on([BELOW.der, ISSUING.der], known_root)
+    assert not rests_on([BELOW.der], known_root)
+    assert not rests_on([issue("pacs", CA).der], known_leaf)
+    assert not rests_on([issue("pacs", authority()).der], known_root)
+    assert not rests_on([b"\x30\x00"], known_root)
+    assert not rests_on([], known_root)
 
 
 def test_expiry_is_told_within_the_limit_of_days() -> None:
