@@ -105,6 +105,9 @@ class Frames:
 
     def _grouped(self, fragments: list[Fragment]) -> list[list[Fragment]]:
         frames = self._count
+        if len(fragments) != frames:
+            # An empty one holds nothing of any frame.
+            fragments = [fragment for fragment in fragments if fragment[1]]
         if len(fragments) == frames:
             return [[fragment] for fragment in fragments]
         if frames == 1 and fragments:

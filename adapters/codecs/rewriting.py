@@ -262,8 +262,9 @@ def _copy_pixels(stored: StoredObject, pixels: Element, form: Form, sink: Sink) 
     bits = stored.numbers.get(image.BITS_ALLOCATED, 16)
     vr = pixels.vr or (b"OW" if bits > 8 or form.implicit else b"OB")
     swap = stored.form.big != form.big and (vr == b"OW" if stored.form.big else bits > 8)
-    if form.big and not stored.form.big and not swap:
-        vr = b"OB"
+    if form.big and not stored.form.big:
+        # Also where words came as OB, as some senders have it: their new order shall be told.
+        vr = b"OW" if swap else b"OB"
     sink.write(header(PIXEL_DATA, vr, pixels.length, form))
     position = pixels.value
     while position < pixels.end:

@@ -70,8 +70,9 @@ def _in_pieces(frames: Sequence[bytes], offsets: bool, wrong: int = 0) -> bytes:
         _in_pieces(FRAMES, offsets=False),
         _in_pieces(FRAMES, offsets=True, wrong=8),
         _item(struct.pack("<2I", 0, 4)) + b"".join(map(_item, FRAMES)),
+        _item(b"") + b"".join(_item(b"") + _item(frame[:30]) + _item(frame[30:]) for frame in FRAMES),
     ],
-    ids=["table", "no table", "pieces", "pieces, no table", "pieces, wrong table", "short table"],
+    ids=["table", "no table", "pieces", "pieces, no table", "pieces, wrong table", "short table", "empty pieces"],
 )
 def test_C7_7_fragments_are_joined_to_frames(tmp_path: Path, data: bytes) -> None:
     """PS3.5 A.4; PS3.18 8.7.3.3.2: the octet stream without the fragment delimiters."""

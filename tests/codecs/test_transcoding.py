@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom.dsutils import split_dataset
 
@@ -294,6 +295,30 @@ def test_TS_3_many_frames_are_shared_among_the_processes_and_stay_in_order(
     source = saved(made(frames=40, rows=512, columns=512), tmp_path / "source.dcm")
     encoded = transcoded(transcoder, source, JPEG_LS)
     assert data_set(transcoded(transcoder, encoded, EXPLICIT)) == data_set(source)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_TS_3_words_that_came_as_OB_are_seen_alike_in_either_byte_order(
+    transcoder: Transcoder, tmp_path: Path, bits: int
+) -> None:
+    image = made(bits, bits, frames=3)
+    image["PixelData"].VR = "OB"
+    source = saved(image, tmp_path / "source.dcm")
+    expected = toolkits.samples_of(dcmread(source))
+    big = transcoded(transcoder, source, BIG_ENDIAN)
+    assert np.array_equal(toolkits.samples_of(dcmread(transcoded(transcoder, big, EXPLICIT))), expected)
+    ((toolkit, samples, _),) = toolkits.seen(big)
+    assert bits == 32 or np.array_equal(samples, expected), toolkit
+
+
+def test_TS_3_empty_fragments_beside_the_frames_are_passed_over(transcoder: Transcoder, tmp_path: Path) -> None:
+    source = saved(made(frames=3), tmp_path / "source.dcm")
+    image = dcmread(transcoded(transcoder, source, RLE))
+    frames = generate_frames(image.PixelData, number_of_frames=3)
+    empty = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    image.PixelData = empty + b"".join(encapsulate([frame], has_bot=False) + empty for frame in frames)
+    image.save_as(path := tmp_path / "empty.dcm")
+    assert dcmread(transcoded(transcoder, path, EXPLICIT)).PixelData == dcmread(source).PixelData
 
 
 def test_TS_1_one_bit_a_pixel_goes_only_in_native_syntaxes(transcoder: Transcoder, tmp_path: Path) -> None:
