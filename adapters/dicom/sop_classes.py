@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from pydicom._uid_dict import UID_dictionary
 
 from domain.identifiers import uid_fault
+from domain.transcoding import NATIVE
+
+_WITH_PIXELS = re.compile(r"Image|Dose Storage|Segmentation|Map Storage|Tomography|Volume Storage|AIT")
+"""What the names of storage classes say whose objects may have pixel data."""
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -20,6 +25,16 @@ def storable_sop_classes(*, accept_unknown: bool) -> Callable[[str], bool]:
         return accept_unknown and not uid_fault(sop_class_uid)
 
     return is_storable
+
+
+def preferred_for(sop_class_uid: str, preferred: str) -> str:
+    """The preferred syntax for objects of a class; empty where it compresses pixels and the class has none.
+
+    Reports, plans and waveforms are not images (manual 1.2.1 j): a receiver may know them uncompressed only.
+    """
+    name = UID_dictionary[sop_class_uid][0] if sop_class_uid in UID_dictionary else ""
+    has_pixels = not name or _WITH_PIXELS.search(name)
+    return preferred if has_pixels or preferred in NATIVE else ""
 
 
 def _is_storage_class(sop_class_uid: str) -> bool:

@@ -19,6 +19,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext
 
 from adapters.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from adapters.dicom.sop_classes import preferred_for
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, Proposal
 from adapters.dimse.association import Context
 from adapters.dimse.wire import ASSOCIATE_AC, ASSOCIATE_RJ
@@ -138,7 +139,7 @@ def _preferring(
     for abstract_syntax, proposals in by_class.items():
         known = supported(abstract_syntax)
         taking = [proposal for proposal in proposals if preferred in _possible(proposal, known)]
-        if known is None or not taking:
+        if known is None or not taking or not preferred_for(abstract_syntax, preferred):
             continue
         others = (next(_possible(proposal, known), "") for proposal in proposals if proposal is not taking[0])
         if not (known.often_unfit or preferred in LOSSY) or any(syntax in NATIVE for syntax in others):

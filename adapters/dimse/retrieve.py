@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
+from adapters.dicom.sop_classes import preferred_for
 from adapters.dimse import requestor
 from adapters.dimse.answers import status_of
 from adapters.dimse.association import Association
@@ -200,7 +201,7 @@ class RetrieveService:
 
         @cache
         def order(sop_class: str, stored: str) -> list[str]:
-            return transcoding.sending_order(stored, preferred, accepted.get(sop_class, ()))
+            return transcoding.sending_order(stored, preferred_for(sop_class, preferred), accepted.get(sop_class, ()))
 
         outbox = Outbox(
             self.files,

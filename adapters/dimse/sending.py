@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from adapters.dicom.native_syntaxes import FALLBACKS, NATIVE
+from adapters.dicom.sop_classes import preferred_for
 from domain import transcoding
 
 CONTEXTS_MAX = 128
@@ -32,7 +33,7 @@ def destination_proposals(kinds: Iterable[tuple[str, str]], preferred: str) -> l
     The kinds and their classes in the preferred syntax are at most 128.
     """
     stored = list(dict.fromkeys(kinds))
-    ranked = [transcoding.proposed(syntax, preferred) for _, syntax in stored]
+    ranked = [transcoding.proposed(syntax, preferred_for(sop_class, preferred)) for sop_class, syntax in stored]
     firsts = [(sop_class, syntax) for sop_class, syntax in stored]
     seconds = [
         (sop_class, preferred) for (sop_class, _), order in zip(stored, ranked, strict=True) if preferred in order

@@ -7,11 +7,18 @@ import pytest
 from adapters.dimse.associate_request import AssociationRequest, Proposal
 from adapters.dimse.negotiation import agree
 from adapters.dimse.presentation import supported_contexts
+from adapters.dimse.sending import destination_proposals
 from domain.limits import Limits
 from domain.transcoding import EXPLICIT, IMPLICIT, JPEG_2000_LOSSLESS, JPEG_BASELINE, RLE
 from tests.dimse.raw_peer import CT_IMAGE
 
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+RT_PLAN, BASIC_TEXT_SR, ECG = (
+    "1.2.840.10008.5.1.4.1.1.481.5",
+    "1.2.840.10008.5.1.4.1.1.88.11",
+    "1.2.840.10008.5.1.4.1.1.9.1.1",
+)
+PRIVATE = "1.2.3.4"
 
 
 def accepted(
@@ -63,3 +70,18 @@ def test_TS_3_what_many_objects_do_not_fit_into_is_chosen_only_beside_an_uncompr
     assert accepted(preferred, either) == [EXPLICIT]
     assert accepted(preferred, either, (sop_class, (IMPLICIT,))) == [preferred, IMPLICIT]
     assert accepted(preferred, (sop_class, (preferred,))) == [preferred]
+
+
+@pytest.mark.parametrize("sop_class", [RT_PLAN, BASIC_TEXT_SR, ECG])
+def test_DEV_1_TS_2_what_has_no_pixels_is_neither_offered_nor_taken_in_a_syntax_that_compresses_them(
+    sop_class: str,
+) -> None:
+    assert accepted(RLE, (sop_class, (EXPLICIT, RLE))) == [EXPLICIT]
+    assert accepted(IMPLICIT, (sop_class, (EXPLICIT, IMPLICIT))) == [IMPLICIT]
+    syntaxes = [syntax for _, (syntax,) in destination_proposals([(sop_class, EXPLICIT)], RLE)]
+    assert syntaxes == [EXPLICIT, IMPLICIT]
+
+
+@pytest.mark.parametrize("sop_class", [CT_IMAGE, RT_DOSE, PRIVATE])
+def test_DEV_1_TS_2_what_may_have_pixels_is_offered_in_the_preferred_syntax(sop_class: str) -> None:
+    assert (sop_class, (RLE,)) in destination_proposals([(sop_class, EXPLICIT)], RLE)
