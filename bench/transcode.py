@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bench.programs import children, clock
 from bench.table import Row, Target, compared
 from domain.limits import Limits
 from domain.transcoding import EXPLICIT, HTJ2K_LOSSLESS, JPEG_2000_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS, RLE
-from processes.pixel_ports import Stored
+from processes.pixel_ports import Conversion, Stored
 
 _SYNTAXES = {
     "JPEG-LS": JPEG_LS,
@@ -35,13 +35,13 @@ _TIMES = 2
 
 
 def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]], None]) -> list[Row]:
-    """Images of 512 x 512 that look like a CT: one at a time in one child, then as many children as cores kept busy."""
+    """Images of 512 x 512 that look like a CT: in one child, then as many children as cores kept busy."""
     batch = Batch(folder / "images", CT, PICTURES, uids)
     batch.paint(picture)
     stored = [_opened(path) for path in sorted(batch.folder.iterdir())]
     rows: list[Row] = []
     try:
-        for row in chain(_one_at_a_time(stored, 12 if quick else 40), _all_at_once(stored, 4 if quick else 12)):
+        for row in chain(_in_one_child(stored, 12 if quick else 40), _all_at_once(stored, 4 if quick else 12)):
             rows.append(row)
             report(rows)
     finally:
@@ -51,13 +51,12 @@ def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]],
     return rows
 
 
-def _one_at_a_time(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
+def _in_one_child(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
     with _Alone() as alone, closing(Transcoder(Limits(), 1)) as transcoder:
         for name, syntax in _SYNTAXES.items():
 
             def through(first: int, wanted: str = syntax) -> None:
-                for one in stored[first : first + AT_A_TIME]:
-                    _copied(transcoder.converted(one, wanted))
+                _convert(transcoder, stored[first : first + AT_A_TIME], wanted)
 
             through(0)
             alone.milliseconds(name, 0)
@@ -79,7 +78,6 @@ def _all_at_once(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
         alone = [stack.enter_context(_Alone()) for _ in range(cores)]
         transcoder = stack.enter_context(closing(Transcoder(Limits(), cores)))
         for name, syntax in _SYNTAXES.items():
-            begin = [partial(transcoder.converted, one, syntax) for one in images]
             ours, theirs = [], []
             for turn in range(-1, rounds):
                 began = time.monotonic()
@@ -88,8 +86,7 @@ def _all_at_once(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
                 for process in alone:
                     process.answered(PICTURES // AT_A_TIME * _TIMES)
                 between = time.monotonic()
-                for converted in [transcoder.start(one) for one in begin]:
-                    _copied(converted.result())
+                _convert(transcoder, images, syntax)
                 if turn >= 0:
                     theirs.append(len(images) / (between - began))
                     ours.append(len(images) / (time.monotonic() - between))
@@ -138,9 +135,19 @@ class _Alone:
                 raise RuntimeError("the library alone: it ended")
 
 
-def _copied(converted: Stored) -> None:
-    """As a C-MOVE gives a file back once it is sent."""
-    converted.reuse(converted.descriptor)
+def _convert(transcoder: Transcoder, some: Iterable[Stored], syntax: str) -> None:
+    """Ask for objects as a C-MOVE does, which gives each file back once it is sent."""
+    for begun in [transcoder.begin(_conversion(one, syntax)) for one in some]:
+        converted = begun.result()
+        converted.reuse(converted.descriptor)
+
+
+def _conversion(one: Stored, syntax: str) -> Conversion:
+    return Conversion(lambda: replace(one, descriptor=os.dup(one.descriptor)), one.length, [syntax], _failed)
+
+
+def _failed(syntax: str, error: Exception) -> None:
+    raise RuntimeError(f"{syntax}: {error}")
 
 
 def _opened(path: Path) -> Stored:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 
-from domain.errors import AnnalsError, Because, Refused
+from domain.errors import Because, Refused
 from domain.instance import Content
-from processes.pixel_ports import Codecs, Stored
+from domain.limits import MIB
+from processes.pixel_ports import Codecs, Conversion, Stored
 from processes.ports import Files
 from processes.retrieve import Wanted
 
 _LOG = logging.getLogger("annals.outbox")
+_AHEAD, _AHEAD_BYTES = 8, 4 * MIB
+"""For each child: so many objects are begun before they are asked for, or fewer of so many stored bytes."""
 
 
 @dataclass(slots=True)
@@ -63,8 +66,7 @@ class Outbox:
         lossy: list[str] = []
         try:
             while True:
-                for one in islice(ahead, self.codecs.parallel + 1 - len(waiting)):
-                    waiting.append((one, self._begun(one, lossy)))
+                self._begin(ahead, waiting, lossy)
                 if not waiting:
                     return
                 yield waiting[0]
@@ -77,6 +79,19 @@ class Outbox:
                     "%d objects were compressed with loss (%s) and kept their SOP Instance UIDs", count, syntax
                 )
 
+    def _begin(self, ahead: Iterator[Wanted], waiting: deque[tuple[Wanted, Ready]], lossy: list[str]) -> None:
+        """Begin what comes next once half is had, so that many begin at a time; at least one more than children."""
+        parallel = self.codecs.parallel
+        begun = sum(one.content.size for one, _ in waiting)
+        is_half_there = len(waiting) > parallel * _AHEAD // 2 or begun > parallel * _AHEAD_BYTES // 2
+        if len(waiting) > parallel and is_half_there:
+            return
+        for one in islice(ahead, parallel * _AHEAD - len(waiting)):
+            waiting.append((one, self._begun(one, lossy)))
+            begun += one.content.size
+            if len(waiting) > parallel and begun >= parallel * _AHEAD_BYTES:
+                return
+
     def _begun(self, one: Wanted, lossy: list[str]) -> Ready:
         stored = one.content.transfer_syntax_uid
         order = self.order(one)
@@ -84,7 +99,14 @@ class Outbox:
             return Ready(lambda: _none_fits(stored))
         if order[0] == stored:
             return Ready(lambda: self._open(one))
-        begun = self.codecs.start(lambda: self._converted(one, order))
+
+        def cannot(syntax: str, error: Exception) -> None:
+            # That the temp folder is full is said once, where it is seen, and not for each object.
+            is_full = isinstance(error, Refused) and error.because is Because.OUT_OF_RESOURCES
+            level = logging.DEBUG if is_full else logging.WARNING
+            _LOG.log(level, "instance %s cannot be had in %s: %s", one.sop_instance_uid, syntax, error)
+
+        begun = self.codecs.begin(Conversion(lambda: self._open(one), one.content.size, order, cannot))
         return Ready(lambda: self._taken(begun, lossy), begun)
 
     def _taken(self, begun: Future[Stored], lossy: list[str]) -> Stored:
@@ -104,24 +126,6 @@ class Outbox:
                 raise
             content, descriptor = moved, self.files.open(moved)
         return Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid)
-
-    def _converted(self, one: Wanted, order: Sequence[str]) -> Stored:
-        """The object in the first of the syntaxes that it can be had in."""
-        stored = self._open(one)
-        try:
-            for syntax in order:
-                if syntax == stored.transfer_syntax_uid:
-                    return Stored(os.dup(stored.descriptor), stored.offset, stored.length, syntax)
-                try:
-                    return self.codecs.converted(stored, syntax)
-                except (AnnalsError, OSError) as error:
-                    # That the temp folder is full is said once, where it is seen, and not for each object.
-                    is_full = isinstance(error, Refused) and error.because is Because.OUT_OF_RESOURCES
-                    level = logging.DEBUG if is_full else logging.WARNING
-                    _LOG.log(level, "instance %s cannot be had in %s: %s", one.sop_instance_uid, syntax, error)
-        finally:
-            os.close(stored.descriptor)
-        raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "it cannot be had in any syntax that the peer takes")
 
 
 def _none_fits(stored: str) -> Stored:

@@ -30,6 +30,19 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """An object of some stored bytes that is to be had in the first of the syntaxes in ``order`` that it can be had in.
+
+    ``open`` opens it in a thread of the codecs, ``cannot`` is told there in which syntax it cannot be had, and why.
+    """
+
+    open: Callable[[], Stored]
+    length: int
+    order: Sequence[str]
+    cannot: Callable[[str, Exception], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Bytes of an open file, counted from its first one."""
 
@@ -103,6 +116,10 @@ class Codecs(Protocol):
 
     def converted(self, stored: Stored, wanted: str) -> Stored:
         """The object in another syntax, in a temp file. ``stored`` stays open."""
+        ...
+
+    def begin(self, conversion: Conversion) -> Future[Stored]:
+        """Convert an object beside the caller, as many at a time as are worth it, small ones some together."""
         ...
 
     def start(self, prepare: Callable[[], Stored]) -> Future[Stored]:

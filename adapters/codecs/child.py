@@ -1,6 +1,7 @@
 """The child process that decodes and encodes: limited, without network, fed over a socket (reliability D20, F45).
 
-One request a message: JSON and descriptors in, JSON out. It ends when its parent does, or when it is idle for long.
+A message: some requests as JSON with the descriptors of each; the answer is JSON too. It ends when its parent does, or
+when it is idle for long.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from adapters.codecs.confinement import confine
@@ -47,12 +49,13 @@ def main() -> None:
         if not message:
             return
         descriptors = [descriptor for _, _, data in passed for (descriptor,) in _DESCRIPTOR.iter_unpack(data)]
+        rest = iter(descriptors)
         try:
-            answer = answered(json.loads(message), descriptors, limits)
+            answers = [answered(one, [*islice(rest, count)], limits) for one, count in json.loads(message)]
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        parent.send(json.dumps(answer).encode())
+        parent.send(json.dumps(answers).encode())
 
 
 def _load() -> Callable[[dict[str, Any], list[int], Limits], dict[str, Any]]:

@@ -7,7 +7,7 @@ import threading
 
 from domain.limits import MIB
 
-_KEPT_MAX = 1 * MIB
+KEPT_MAX = 1 * MIB
 """How large a file may be that is kept: encoding more takes so long that its pages hardly count."""
 
 
@@ -27,9 +27,9 @@ class MemoryFiles:
         return os.memfd_create("converted")
 
     def keep(self, descriptor: int) -> None:
-        """Take a file back. Its bytes were copied: no socket's queue refers to its pages (decision 11)."""
+        """Take back a file of at most :data:`KEPT_MAX` bytes that were copied: no queue has its pages (decision 11)."""
         with self._lock:
-            if len(self._kept) < self._count and os.fstat(descriptor).st_size <= _KEPT_MAX:
+            if len(self._kept) < self._count:
                 self._kept.append(descriptor)
                 return
         os.close(descriptor)

@@ -53,8 +53,9 @@ class Sink(Protocol):
 
 
 class Written(NamedTuple):
-    """Whether what was written was compressed with loss, and its SOP Instance UID where it became an instance."""
+    """Bytes written, whether pixels were compressed with loss, and the SOP Instance UID if that made an instance."""
 
+    length: int
     lost: bool
     own_uid: str
 
@@ -65,28 +66,28 @@ class _File:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._gathered: list[bytes] = []
-        self._size = 0
-        self._position = 0
+        self._waiting = 0
+        self.size = 0
 
     def write(self, data: bytes) -> None:
         self._gathered.append(data)
-        self._size += len(data)
-        if self._size >= _GATHERED or len(self._gathered) == _PIECES_MAX:
+        self._waiting += len(data)
+        if self._waiting >= _GATHERED or len(self._gathered) == _PIECES_MAX:
             self._pass_on()
 
     def finish(self) -> None:
         self._pass_on()
-        os.ftruncate(self._descriptor, self._position)
+        os.ftruncate(self._descriptor, self.size)
 
     def _pass_on(self) -> None:
         pieces: list[bytes] = self._gathered
-        written = os.pwritev(self._descriptor, pieces, self._position) if pieces else 0
-        if written < self._size:
+        written = os.pwritev(self._descriptor, pieces, self.size) if pieces else 0
+        if written < self._waiting:
             whole = b"".join(pieces)
             while written < len(whole):
-                written += os.pwrite(self._descriptor, memoryview(whole)[written:], self._position + written)
-        self._position += self._size
-        self._gathered, self._size = [], 0
+                written += os.pwrite(self._descriptor, memoryview(whole)[written:], self.size + written)
+        self.size += self._waiting
+        self._gathered, self._waiting = [], 0
 
 
 class _Deflated:
@@ -170,7 +171,7 @@ def write(
         tail = stored.pixels.end
     _write_tail(stored, tail, form, sink)
     sink.finish()
-    return Written(lost, derivation.own_uid(stored, wanted) if lost and lossy_as_instance else "")
+    return Written(file.size, lost, derivation.own_uid(stored, wanted) if lost and lossy_as_instance else "")
 
 
 def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Sequence[int]) -> dict[int, Change]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+from adapters.codecs.conversions import SMALL_MAX, TOGETHER_MAX, Conversions
 from adapters.codecs.image import Image
-from adapters.codecs.memory_files import MemoryFiles
+from adapters.codecs.memory_files import KEPT_MAX, MemoryFiles
 from adapters.codecs.workers import Workers
 from adapters.files.temporary import TemporaryFolder
 from adapters.rendering.messages import message_of
 from domain.limits import MIB, Limits
 from domain.rendering import Rendering
 from domain.transcoding import DEFLATED, EXPLICIT
-from processes.pixel_ports import DecodedFrame, Shown, Span, Stored
+from processes.pixel_ports import Conversion, DecodedFrame, Shown, Span, Stored
 
 _ALONE_MAX = 8 * MIB
-_SMALL_MAX, _ROOM = 4 * MIB, 8 * MIB
-"""Up to how large a stored object is converted in memory, and how large it may become there."""
+_ROOM = 8 * MIB
+"""How large an object may become that is converted in memory."""
 
 _LOST = "lost"
 """What stands in the answer of a child that has written an object, and in no other."""
@@ -49,10 +50,13 @@ class Transcoder:
         folder = folder or TemporaryFolder(limits)
         self._workers = Workers(limits, count)
         self._temporary = folder.file
-        self._memory_files = MemoryFiles(2 * self._workers.count)
+        self._memory_files = MemoryFiles(TOGETHER_MAX * self._workers.count)
         self._lossy_as_instance = lossy_as_instance
         self._lock = threading.Lock()
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
+        self._conversions = Conversions(
+            self._workers.count, lambda work: self._executors()[0].submit(work), self.converted, self._together
+        )
 
     @property
     def parallel(self) -> int:
@@ -64,13 +68,17 @@ class Transcoder:
 
         What is small is made in memory, since making a temp file takes as long as encoding a small frame.
         """
-        if stored.length <= _SMALL_MAX:
+        if stored.length <= SMALL_MAX:
             made = self._in_memory(stored, wanted)
             if made is not None:
                 return made
         with self._temporary() as out:
             answer = self._convert(stored, wanted, out)
             return _made(os.dup(out), wanted, answer)
+
+    def begin(self, conversion: Conversion) -> Future[Stored]:
+        """Convert an object when its turn comes, small ones some together in one child."""
+        return self._conversions.begin(conversion)
 
     def start(self, prepare: Callable[[], Stored]) -> Future[Stored]:
         """Run ``prepare`` in a thread of this transcoder, which waits for its child there."""
@@ -127,6 +135,7 @@ class Transcoder:
 
     def close(self) -> None:
         """End the children and the threads."""
+        self._conversions.close()
         with self._lock:
             threads, self._threads = self._threads, None
         for executor in threads or ():
@@ -137,14 +146,39 @@ class Transcoder:
     def _in_memory(self, stored: Stored, wanted: str) -> Stored | None:
         """The object in a memory file; None where it has no room there."""
         out = self._memory_files.take()
-        request = self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
         answer: dict[str, Any] = {}
         try:
-            answer = self._ask(stored, request, [stored.descriptor, out])
+            answer = self._ask(stored, self._small(stored, wanted), [stored.descriptor, out])
         finally:
-            if _LOST not in answer:
-                os.close(out)
-        return _made(out, wanted, answer, self._memory_files.keep) if _LOST in answer else None
+            made = self._made_in_memory(out, wanted, answer)
+        return made
+
+    def _together(self, objects: Sequence[tuple[Stored, str]]) -> list[Stored | None]:
+        """As :meth:`_in_memory`, some objects by one child; None also for one that fails. Raises as the child fails."""
+        outs: list[int] = []
+        answers: Sequence[dict[str, Any]] = [{}] * len(objects)
+        try:
+            requests = []
+            for stored, wanted in objects:
+                outs.append(self._memory_files.take())
+                requests.append((self._small(stored, wanted), (stored.descriptor, outs[-1])))
+            answers = self._workers.ask_together(requests)
+        finally:
+            made = [
+                self._made_in_memory(out, wanted, answer)
+                for out, (_, wanted), answer in zip(outs, objects, answers, strict=False)
+            ]
+        return made
+
+    def _small(self, stored: Stored, wanted: str) -> dict[str, Any]:
+        return self._request("convert", stored) | {"wanted": wanted, "alone_max": _ROOM, "room": _ROOM}
+
+    def _made_in_memory(self, out: int, wanted: str, answer: dict[str, Any]) -> Stored | None:
+        """The object in its memory file, which is closed where none was written."""
+        if _LOST in answer:
+            return _made(out, wanted, answer, self._memory_files.keep if answer["length"] <= KEPT_MAX else os.close)
+        os.close(out)
+        return None
 
     def _convert(self, stored: Stored, wanted: str, out: int) -> dict[str, Any]:
         """Write the object into a file; what is told of it."""
@@ -221,7 +255,7 @@ class Transcoder:
 
 
 def _made(out: int, wanted: str, answer: dict[str, Any], reuse: Callable[[int], None] = os.close) -> Stored:
-    return Stored(out, 0, os.fstat(out).st_size, wanted, answer[_LOST], answer["own_uid"], reuse)
+    return Stored(out, 0, answer["length"], wanted, answer[_LOST], answer["own_uid"], reuse)
 
 
 def close_result(future: Future[Stored]) -> None:

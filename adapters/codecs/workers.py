@@ -30,6 +30,9 @@ _LOOK_SECONDS = 1.0
 _STARVED_MAX = 20
 """A child that waits for a core has at most so many times its seconds."""
 
+Asked = tuple[Mapping[str, Any], Sequence[int]]
+"""A request and its descriptors."""
+
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Frames come and go: memory that was theirs is kept, or each page of the next is cleared by the kernel again.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(64 * MIB)}
@@ -64,11 +67,11 @@ class _Child:
             self.end()
             raise
 
-    def ask(self, request: bytes, descriptors: Sequence[int], seconds: float) -> dict[str, Any]:
-        """One request. Raises :class:`_Gone`, TimeoutError, or EOFError where the child died over it."""
+    def ask(self, message: bytes, descriptors: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+        """The requests of a message. Raises :class:`_Gone`, TimeoutError, or EOFError where the child died over one."""
         self._wait_at_most(min(seconds, _LOOK_SECONDS))
         try:
-            socket.send_fds(self.socket, [request], descriptors)
+            socket.send_fds(self.socket, [message], descriptors)
         except TimeoutError:
             raise
         except OSError as error:
@@ -76,11 +79,11 @@ class _Child:
         try:
             answer = self._answer(seconds)
         except ConnectionError as error:
-            # A child that left idle never read the request: its end of the socket was closed with it unread.
+            # A child that left idle never read the message: its end of the socket was closed with it unread.
             raise (_Gone if self.process.wait() == 0 else EOFError) from error
         if not answer:
             raise (_Gone if self.process.wait() == 0 else EOFError)
-        return dict(_DECODER.decode(answer.decode()))
+        return list(_DECODER.decode(answer.decode()))
 
     def _answer(self, seconds: float) -> bytes:
         """Its answer within so many seconds, in which those do not count that it waits for a core."""
@@ -144,15 +147,23 @@ class Workers:
         Raises Refused where the object fails, NotThere, NotAcceptable or InvalidInput where the request does,
         Unavailable where no child can work.
         """
-        answer = self._asked(json.dumps(request).encode(), descriptors, limit)
+        (answer,) = self._asked([(request, descriptors)], limit)
         if answer:
             _raise_what_it_tells(answer)
         return answer
+
+    def ask_together(self, requests: Sequence[Asked]) -> list[dict[str, Any]]:
+        """Have one child perform some requests within the seconds of one; the answers as they come, faults among them.
+
+        Raises Refused where the child failed over one of them, Unavailable where no child can work.
+        """
+        return self._asked(requests, "codec_timeout_seconds")
 
     def close(self) -> None:
         """End the children."""
         with self._lock:
             self._ended = True
+            self._place.notify_all()
             idle, self._idle = self._idle, []
             for busy in self._busy:
                 # Who waits for it ends it.
@@ -165,38 +176,38 @@ class Workers:
         with self._lock:
             return [child.process.pid for child in self._idle]
 
-    def _asked(self, encoded: bytes, descriptors: Sequence[int], limit: str) -> dict[str, Any]:
+    def _asked(self, requests: Sequence[Asked], limit: str) -> list[dict[str, Any]]:
+        message = json.dumps([(request, len(descriptors)) for request, descriptors in requests]).encode()
+        all_descriptors = [one for _, descriptors in requests for one in descriptors]
         while True:
             child, is_new = self._taken()
             try:
-                answer = child.ask(encoded, descriptors, getattr(self._limits, limit))
+                answers = child.ask(message, all_descriptors, getattr(self._limits, limit))
             except _Gone:
                 self._leave(child)
                 if is_new:
                     raise Unavailable("the codec process does not start") from None
             except TimeoutError:
                 self._leave(child)
-                raise self._died(f"was killed at {limit}") from None
+                raise _died(f"was killed at {limit}", len(requests)) from None
             except EOFError:
                 code = self._leave(child)
                 said = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                raise self._died(f"died ({said})") from None
+                raise _died(f"died ({said})", len(requests)) from None
             except BaseException:
                 self._leave(child)
                 raise
             else:
                 self._keep(child)
-                return answer
-
-    def _died(self, how: str) -> Refused:
-        _LOG.error("a codec process %s over one object", how)
-        return Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, f"the codec process {how}")
+                return answers
 
     def _taken(self) -> tuple[_Child, bool]:
         """A child for one request as soon as there is one, and whether it is new."""
         with self._lock:
-            while len(self._busy) + self._starting >= self.count:
+            while not self._ended and len(self._busy) + self._starting >= self.count:
                 self._place.wait()
+            if self._ended:
+                raise Unavailable("the archive is being stopped")
             if self._idle:
                 child = self._idle.pop()
                 self._busy.add(child)
@@ -233,6 +244,14 @@ class Workers:
                 self._place.notify()
         if ended:
             self._leave(child)
+
+
+def _died(how: str, over: int) -> Refused:
+    if over == 1:
+        _LOG.error("a codec process %s over one object", how)
+    else:
+        _LOG.error("a codec process %s over one of %d objects, which are asked for again one by one", how, over)
+    return Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, f"the codec process {how}")
 
 
 def _raise_what_it_tells(answer: dict[str, Any]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from domain.instance import Content
+from domain.limits import MIB
 from processes.outbox import Outbox
-from processes.pixel_ports import Stored
+from processes.pixel_ports import Conversion, Stored
 from processes.retrieve import Wanted
 
 STORED, WANTED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
@@ -19,13 +21,13 @@ STORED, WANTED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
 def test_C3_10_conversions_that_nobody_has_are_closed_once_and_those_had_are_left() -> None:
     made: list[int] = []
 
-    def start(_make: Callable[[], Stored]) -> Future[Stored]:
+    def begin(_conversion: Conversion) -> Future[Stored]:
         made.append(os.open(os.devnull, os.O_RDONLY))
         done: Future[Stored] = Future()
         done.set_result(Stored(made[-1], 0, 0, WANTED))
         return done
 
-    codecs: Any = SimpleNamespace(parallel=2, start=start)
+    codecs: Any = SimpleNamespace(parallel=2, begin=begin)
     files: Any = SimpleNamespace()
     outbox = Outbox(files, codecs, lambda _: [WANTED], lambda begun: begun.result())
     wanted = [Wanted("1", str(number), "2", "3", Content("d", 1, 0, STORED, "s", "p")) for number in range(6)]
@@ -33,10 +35,37 @@ def test_C3_10_conversions_that_nobody_has_are_closed_once_and_those_had_are_lef
     had = next(objects)[1]().descriptor
     next(objects)
     objects.close()
-    assert len(made) == 4
+    assert len(made) == 6
     open_still = [descriptor for descriptor in made if _is_open(descriptor)]
     assert open_still == [had]
     os.close(had)
+
+
+@pytest.mark.parametrize(
+    ("size", "at_first"),
+    [(1_000, 16), (512 * 1024, 16), (MIB, 8), (5 * MIB, 3)],
+    ids=["small", "of half a MiB", "of one MiB", "large"],
+)
+def test_F45_so_much_is_begun_ahead_and_no_more(size: int, at_first: int) -> None:
+    ahead: list[int] = []
+    had = 0
+
+    def begin(_conversion: Conversion) -> Future[Stored]:
+        ahead.append(len(ahead) + 1 - had)
+        done: Future[Stored] = Future()
+        done.set_result(Stored(os.open(os.devnull, os.O_RDONLY), 0, size, WANTED))
+        return done
+
+    codecs: Any = SimpleNamespace(parallel=2, begin=begin)
+    outbox = Outbox(SimpleNamespace(), codecs, lambda _: [WANTED], lambda begun: begun.result())
+    wanted = [Wanted("1", str(number), "2", "3", Content("d", size, 0, STORED, "s", "p")) for number in range(40)]
+    for _, ready in outbox.ready(wanted):
+        if not had:
+            assert len(ahead) == at_first
+        os.close(ready().descriptor)
+        had += 1
+    assert had == len(ahead) == 40
+    assert max(ahead) == at_first
 
 
 def _is_open(descriptor: int) -> bool:
