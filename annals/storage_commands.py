@@ -59,7 +59,7 @@ def list_(data: Data = None, cfg: Cfg = None) -> None:
             holds = used(connection)
         typer.echo(f"{'name':<16}  {'state':<9}  {'free':>10}  {'used':>10}  {'instances':>10}  path")
         for one, troubles in known:
-            state = "removed" if one.removed else "enabled" if one.enabled else "disabled"
+            state = "removed" if one.removed else "leaving" if one.leaving else "enabled" if one.enabled else "disabled"
             count, size = (0, 0) if one.emptied else holds.get(one.name, (0, 0))
             free = 0 if one.removed else free_space(one)
             typer.echo(
@@ -114,7 +114,7 @@ def remove(
     Files stay; with ``--files`` those go that no instance needs, and it is refused while any instance is there. With
     ``--files --force`` all go, instances too, and nothing brings them back; killed, it goes on when it is begun again.
     """
-    from annals.storage_removal import delete_files, remove_files
+    from annals.storage_removal import delete_files, record, remove_files
 
     with archive_of(settings_of(cfg, data)) as archive:
         known = known_storage(archive, name, removed=files)
@@ -128,8 +128,7 @@ def remove(
         if count and not force:
             raise InvalidInput([f"{name} holds {count} instances: 'annals storage move' first, or --force"])
         if not known.removed:
-            archive.log.change(storage.KIND, name, storage.remove, name, fold=storage.fold, by=who())
-            settle(archive)
+            record(archive, name, files=False)
         typer.echo(f"storage {name} is removed" + (f" with {remove_files(archive, known)}" if files else ""))
 
 
@@ -152,7 +151,7 @@ def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
     if known is None:
         raise InvalidInput([f"{path} was never a storage here: 'annals import' takes the objects of any folder"])
     wanted = storage.StorageAdded(known.name, known.storage_id, str(path))
-    if not known.removed and known.path == wanted.path:
+    if not known.is_going and known.path == wanted.path:
         return wanted
     if faults := place_faults(path, everyone, known.name):
         raise InvalidInput(faults)

@@ -11,13 +11,14 @@ import typer
 
 from adapters.files.dismantling import Dismantling
 from adapters.files.failpoints import failpoints
-from annals import history
+from annals import compose, history
 from annals.compose import Archive
 from annals.options import who
 from annals.storage_commands import settle, upkeep_of
 from domain import instance, storage
 from domain.errors import InvalidInput, Unavailable
 from processes.ports import FoundFile
+from projections.catalogue import CATALOGUE, withdrawn
 from projections.catalogue.kept import kept_in
 
 _RECEIVING_SECONDS = 60.0
@@ -50,7 +51,7 @@ def remove_files(archive: Archive, known: storage.Storage) -> str:
 def delete_files(archive: Archive, known: storage.Storage, count: int, size: int, *, ask: bool) -> str:
     """Remove a storage with all its files, those of ``count`` instances of ``size`` bytes too; what was done, in words.
 
-    The fact is first, so that nobody finds what goes; then the marker, so that nobody writes. Begun again, it goes on.
+    The facts are first: nobody finds what goes; then the marker: nobody writes. Begun again, it goes on.
     Raises InvalidInput where its folder is not there or it is not wanted, and Unavailable.
     """
     try:
@@ -62,13 +63,13 @@ def delete_files(archive: Archive, known: storage.Storage, count: int, size: int
         if not known.emptied:
             if ask:
                 _ask(known.name, count, size)
-            _record(archive, known.name)
+            record(archive, known.name, files=True)
         try:
             folder.take_marker_away()
             _wait_for_receivers(folder)
             if _holds_any(archive, known.name):
                 # What had its final name already when the fact was written, and its own fact later.
-                _record(archive, known.name)
+                record(archive, known.name, files=True)
             removed, foreign = folder.remove()
         except OSError as error:
             again = f"'annals storage remove {known.name} --files' goes on"
@@ -84,8 +85,18 @@ def _ask(name: str, count: int, size: int) -> None:
         raise InvalidInput(["that is not its name: nothing is removed"])
 
 
-def _record(archive: Archive, name: str) -> None:
-    archive.log.change(storage.KIND, name, storage.remove, name, True, fold=storage.fold, by=who())
+def record(archive: Archive, name: str, *, files: bool) -> None:
+    """Record that a storage is removed, after what it holds was withdrawn in steps: searches wait for one at most."""
+    after = ""
+    while True:
+        with archive.catalogue.current() as connection:
+            until = withdrawn.step(connection, name, after, archive.limits.withdrawal_step)
+        archive.log.change(storage.KIND, name, storage.withdraw, name, after, until, fold=storage.fold, by=who())
+        compose.settle(archive, CATALOGUE)
+        if not until:
+            break
+        after = until
+    archive.log.change(storage.KIND, name, storage.remove, name, files, fold=storage.fold, by=who())
     settle(archive)
 
 

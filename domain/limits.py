@@ -150,6 +150,7 @@ class Limits:
     storage_suspect_seconds: float = 30.0
     moved_file_grace_seconds: float = 60.0
     orphan_grace_seconds: float = 3_600.0
+    withdrawal_step: int = 2_000
     scrub_rate_max: int = 100 * MIB
     scrub_days: float = 30.0
     scrub_start_seconds: float = 60.0

@@ -61,6 +61,19 @@ class StorageRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StorageWithdrawn(Event):
+    """A step of a removal: what a storage holds of the studies after ``after`` up to ``until`` is not found any more.
+
+    Without ``until`` to the last study. The studies are in the order of the code points of their UIDs.
+    """
+
+    NAME: ClassVar[str] = "StorageWithdrawn"
+    name: str
+    after: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageFailed(Event):
     """A storage began to refuse objects; ``trouble`` is what fails: its folder, its space, or writing."""
 
@@ -94,14 +107,23 @@ class StorageScrubbed(Event):
     size: int
 
 
-FACTS = (StorageAdded, StorageChanged, StorageRemoved, StorageFailed, StorageRecovered, StorageScrubbed)
+FACTS = (
+    StorageAdded,
+    StorageChanged,
+    StorageRemoved,
+    StorageWithdrawn,
+    StorageFailed,
+    StorageRecovered,
+    StorageScrubbed,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
     """The state of one storage; ``scrubbed`` is the instance up to which the running scrub has read.
 
-    One that is ``emptied`` was removed with all its files, whether they are all gone by now or not.
+    One that is ``leaving`` is being removed: it is still used, and not all that it holds is found. One that is
+    ``emptied`` was removed with all its files, whether they are all gone by now or not.
     ``trouble_versions`` is how many facts have told of each trouble, that it began or was over.
     """
 
@@ -114,6 +136,12 @@ class Storage:
     scrubbed: str = ""
     trouble_versions: Mapping[str, int] = field(default_factory=dict)
     emptied: bool = False
+    leaving: bool = False
+
+    @property
+    def is_going(self) -> bool:
+        """Whether nothing that it holds can be counted on any more, and what comes again is to be kept anew."""
+        return self.removed or self.leaving
 
 
 def evolve(storage: Storage | None, event: Event) -> Storage | None:
@@ -127,7 +155,9 @@ def evolve(storage: Storage | None, event: Event) -> Storage | None:
             return replace(storage, path=event.path, enabled=event.enabled, troubles=troubles)
         case StorageRemoved() if storage:
             emptied = storage.emptied or event.files
-            return replace(storage, removed=True, emptied=emptied, troubles=frozenset())
+            return replace(storage, removed=True, leaving=False, emptied=emptied, troubles=frozenset())
+        case StorageWithdrawn() if storage:
+            return replace(storage, leaving=not storage.removed)
         case StorageFailed() if storage:
             return _told(storage, event.trouble, storage.troubles | {event.trouble})
         case StorageRecovered() if storage:
@@ -153,7 +183,7 @@ def add(storage: Storage | None, wanted: StorageAdded) -> list[Event]:
         return [wanted]
     if storage.storage_id != wanted.storage_id:
         raise InvalidInput([f"name: {wanted.name} is or was another storage ({storage.storage_id}): choose another"])
-    if not storage.removed:
+    if not storage.is_going:
         raise InvalidInput([f"name: {wanted.name} is a storage already, in {storage.path}"])
     if storage.emptied:
         fault = f"name: {wanted.name} was removed with its files: 'annals import' takes the objects of a copy"
@@ -167,6 +197,8 @@ def change(storage: Storage | None, name: str, path: str, enabled: bool | None) 
     changed = StorageChanged(name, path or known.path, known.enabled if enabled is None else enabled)
     if fault := path_fault(changed.path):
         raise InvalidInput([fault])
+    if known.leaving and changed.enabled:
+        raise InvalidInput([f"{name} is being removed: 'annals storage adopt {known.path}' takes it back"])
     return [] if (changed.path, changed.enabled) == (known.path, known.enabled) else [changed]
 
 
@@ -175,6 +207,14 @@ def remove(storage: Storage | None, name: str, files: bool = False) -> list[Even
     if storage and storage.removed and files:
         return [StorageRemoved(name, files)]
     return [StorageRemoved(_living(storage, name).name, files)]
+
+
+def withdraw(storage: Storage | None, name: str, after: str, until: str) -> list[Event]:
+    """A step of a storage's removal, or of that of what came into it meanwhile. Raises InvalidInput while enabled."""
+    known = storage if storage and storage.removed else _living(storage, name)
+    if known.enabled and not known.removed:
+        raise InvalidInput([f"{name} is enabled: disable it first"])
+    return [StorageWithdrawn(name, after, until)]
 
 
 def fail(storage: Storage | None, trouble: str, reason: str, version: int) -> list[Event]:

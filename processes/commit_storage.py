@@ -157,7 +157,7 @@ class Commitments:
             kept_in = self.storages.now(content.storage)
             if kept_in and kept_in.emptied:
                 return FailureReason.NO_SUCH_OBJECT_INSTANCE
-            if is_away or (kept_in and kept_in.removed):
+            if is_away or (kept_in and kept_in.is_going):
                 return FailureReason.RESOURCE_LIMITATION
             if not fault:
                 return 0

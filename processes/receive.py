@@ -139,7 +139,7 @@ class Receiver:
 
     def _store(self, known: instance.Instance | None, stored: InstanceStored, header: Header) -> list[Event]:
         # By the log: whoever follows the storages may be late, and say of what is being deleted that it is there.
-        if known and (place := self._storages.now(known.stored.content.storage)) and place.removed:
+        if known and (place := self._storages.now(known.stored.content.storage)) and place.is_going:
             if stored.content.storage == place.name:
                 raise Refused(Because.OUT_OF_RESOURCES, f"storage {place.name}: was removed while this was received")
             # Whatever comes is the first that there is where the bytes were deleted, or else all that can be read.

@@ -17,6 +17,7 @@ from domain.storage import (
     StorageRecovered,
     StorageRemoved,
     StorageScrubbed,
+    StorageWithdrawn,
 )
 from projections.engine import Projection
 
@@ -28,6 +29,7 @@ CREATE TABLE storage (
     enabled boolean NOT NULL,
     removed boolean NOT NULL,
     emptied boolean NOT NULL DEFAULT false,
+    leaving boolean NOT NULL DEFAULT false,
     troubles jsonb NOT NULL,
     trouble_versions jsonb NOT NULL DEFAULT '{}',
     added bigint NOT NULL,
@@ -41,15 +43,18 @@ CREATE TABLE storage (
 _ADD = """
 INSERT INTO storage (name, storage_id, path, enabled, removed, troubles, added) VALUES (%s, %s, %s, %s, false, '{}', %s)
 ON CONFLICT (name) DO UPDATE
-SET path = excluded.path, enabled = excluded.enabled, removed = false, troubles = '{}', added = excluded.added,
-    scrubbed = ''
+SET path = excluded.path, enabled = excluded.enabled, removed = false, leaving = false, troubles = '{}',
+    added = excluded.added, scrubbed = ''
 """
 _CHANGE = """
 UPDATE storage SET path = %s, enabled = %s, troubles = (
     SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(troubles) WHERE %s OR key = %s
 ) WHERE name = %s
 """
-_REMOVE = "UPDATE storage SET removed = true, emptied = emptied OR %s, troubles = '{}' WHERE name = %s"
+_REMOVE = """
+UPDATE storage SET removed = true, leaving = false, emptied = emptied OR %s, troubles = '{}' WHERE name = %s
+"""
+_WITHDRAW = "UPDATE storage SET leaving = NOT removed WHERE name = %s"
 _TOLD = """
 UPDATE storage SET
     troubles = CASE WHEN %(failed)s THEN troubles || jsonb_build_object(%(trouble)s::text, %(reason)s::text)
@@ -65,7 +70,7 @@ UPDATE storage SET scrubbed = %(after)s, whole_scrub_ended = coalesce(%(ended)s,
 WHERE name = %(name)s
 """
 _ALL = """
-SELECT name, storage_id, path, enabled, removed, troubles, scrubbed, trouble_versions, emptied
+SELECT name, storage_id, path, enabled, removed, troubles, scrubbed, trouble_versions, emptied, leaving
 FROM storage ORDER BY added
 """
 _SCRUBS = "SELECT name, scrubbed <> '', instances, unreadable, whole_scrub_ended FROM storage"
@@ -91,6 +96,13 @@ def remove(connection: Any, run: Sequence[Recorded]) -> None:
     for event in (recorded.event for recorded in run):
         assert isinstance(event, StorageRemoved)
         connection.execute(_REMOVE, (event.files, event.name))
+
+
+def withdraw(connection: Any, run: Sequence[Recorded]) -> None:
+    """Storages that are being removed."""
+    for event in (recorded.event for recorded in run):
+        assert isinstance(event, StorageWithdrawn)
+        connection.execute(_WITHDRAW, (event.name,))
 
 
 def fail(connection: Any, run: Sequence[Recorded]) -> None:
@@ -121,12 +133,13 @@ def scrub(connection: Any, run: Sequence[Recorded]) -> None:
 
 STORAGES = Projection(
     "storages",
-    5,
+    6,
     TABLES,
     {
         StorageAdded: add,
         StorageChanged: change,
         StorageRemoved: remove,
+        StorageWithdrawn: withdraw,
         StorageFailed: fail,
         StorageRecovered: recover,
         StorageScrubbed: scrub,
@@ -137,10 +150,8 @@ STORAGES = Projection(
 def everyone(connection: Any) -> list[tuple[Storage, dict[str, str]]]:
     """All storages in the order of writing, the removed ones too, each with its troubles and their reasons."""
     return [
-        (Storage(name, storage_id, path, enabled, removed, frozenset(troubles), scrubbed, versions, emptied), troubles)
-        for name, storage_id, path, enabled, removed, troubles, scrubbed, versions, emptied in connection.execute(
-            _ALL
-        ).fetchall()
+        (Storage(name, storage_id, path, enabled, removed, frozenset(troubles), *rest), troubles)
+        for name, storage_id, path, enabled, removed, troubles, *rest in connection.execute(_ALL).fetchall()
     ]
 
 

@@ -1,7 +1,7 @@
 """Which patients, studies, series and instances are there, and where are their bytes?"""
 
 from domain.instance import InstanceMoved, InstanceReplaced, InstanceStored
-from domain.storage import StorageAdded, StorageRemoved
+from domain.storage import StorageAdded, StorageRemoved, StorageWithdrawn
 from projections.catalogue import due, withdrawn
 from projections.catalogue.apply import keep, move
 from projections.catalogue.tables import TABLES
@@ -9,7 +9,7 @@ from projections.engine import Projection
 
 CATALOGUE = Projection(
     "catalogue",
-    7,
+    8,
     TABLES + due.TABLES + withdrawn.TABLES,
     {
         InstanceStored: keep,
@@ -17,5 +17,6 @@ CATALOGUE = Projection(
         InstanceMoved: move,
         StorageAdded: withdrawn.restore,
         StorageRemoved: withdrawn.withdraw,
+        StorageWithdrawn: withdrawn.withdraw_step,
     },
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.event import Recorded
 from domain.instance import InstanceMoved
-from domain.storage import StorageAdded, StorageRemoved
+from domain.storage import StorageAdded, StorageRemoved, StorageWithdrawn
 from projections.catalogue import due
 
 TABLES = """
@@ -18,11 +18,32 @@ CREATE TABLE withdrawn_study (LIKE study, PRIMARY KEY (study_instance_uid));
 CREATE TABLE withdrawn_series (LIKE series, PRIMARY KEY (study_instance_uid, series_instance_uid));
 CREATE TABLE withdrawn_instance (LIKE instance, PRIMARY KEY (sop_instance_uid));
 CREATE INDEX withdrawn_instance_storage_idx ON withdrawn_instance (storage);
+CREATE TABLE withdrawn_storage (name text PRIMARY KEY);
 """
 
-_AFFECTED = "SELECT DISTINCT study_instance_uid, series_instance_uid FROM {} WHERE storage = %s ORDER BY 1, 2"
+_LAST = "~"
+"""Comes after every UID."""
+
+_NEXT = """
+SELECT max(study_instance_uid), count(*) FROM (
+    SELECT study_instance_uid FROM instance WHERE storage = %s AND study_instance_uid > %s
+    ORDER BY study_instance_uid LIMIT %s
+) AS next
+"""
+_IN_STEP = """
+SELECT DISTINCT study_instance_uid, series_instance_uid FROM instance
+WHERE storage = %s AND study_instance_uid > %s AND study_instance_uid <= %s ORDER BY 1, 2
+"""
 _WITHDRAW = """
-WITH gone AS (DELETE FROM instance WHERE storage = %s RETURNING *) INSERT INTO withdrawn_instance SELECT * FROM gone
+WITH gone AS (
+    DELETE FROM instance WHERE storage = %s AND study_instance_uid > %s AND study_instance_uid <= %s RETURNING *
+)
+INSERT INTO withdrawn_instance SELECT * FROM gone
+"""
+_NOTE = "INSERT INTO withdrawn_storage VALUES (%s) ON CONFLICT DO NOTHING"
+_NOTED = "DELETE FROM withdrawn_storage WHERE name = %s"
+_AFFECTED = """
+SELECT DISTINCT study_instance_uid, series_instance_uid FROM withdrawn_instance WHERE storage = %s ORDER BY 1, 2
 """
 _RESTORE = """
 WITH back AS (DELETE FROM withdrawn_instance WHERE storage = %s RETURNING *) INSERT INTO instance SELECT * FROM back
@@ -94,20 +115,31 @@ def withdraw(connection: Any, run: Sequence[Recorded]) -> None:
     """Storages were removed: nothing that they hold is there any more."""
     for event in (recorded.event for recorded in run):
         assert isinstance(event, StorageRemoved)
-        connection.execute(_PATIENT)
-        affected = connection.execute(_AFFECTED.format("instance"), (event.name,)).fetchall()
-        connection.execute(_WITHDRAW, (event.name,))
-        studies = _counted(connection, affected)
-        connection.execute(_WITHDRAW_SERIES, (studies,))
-        connection.execute(_COUNT_STUDIES, (studies,))
-        connection.execute(_WITHDRAW_STUDIES, (studies,))
-        due.forget(connection, studies)
+        # What went in steps, to the last, is not looked for in all that there is.
+        if not connection.execute(_NOTED, (event.name,)).rowcount:
+            _withdraw(connection, event.name, "", _LAST)
+
+
+def withdraw_step(connection: Any, run: Sequence[Recorded]) -> None:
+    """What storages hold of some studies is not there any more."""
+    for event in (recorded.event for recorded in run):
+        assert isinstance(event, StorageWithdrawn)
+        _withdraw(connection, event.name, event.after, event.until or _LAST)
+        if not event.until:
+            connection.execute(_NOTE, (event.name,))
+
+
+def step(connection: Any, storage: str, after: str, instances: int) -> str:
+    """The study up to which a next step goes, of at least so many instances; nothing where it is the last."""
+    until, found = connection.execute(_NEXT, (storage, after, instances)).fetchone()
+    return str(until) if found == instances else ""
 
 
 def restore(connection: Any, run: Sequence[Recorded]) -> None:
     """Storages were added: what one of them held before it was removed is there again."""
     for recorded in run:
         assert isinstance(recorded.event, StorageAdded)
+        connection.execute(_NOTED, (recorded.event.name,))
         _restore(connection, recorded.event.name, recorded)
 
 
@@ -131,9 +163,20 @@ def forget(connection: Any, sop_instance_uids: Sequence[str]) -> None:
     connection.execute(_FORGET, (list(sop_instance_uids),))
 
 
+def _withdraw(connection: Any, storage: str, after: str, until: str) -> None:
+    connection.execute(_PATIENT)
+    affected = connection.execute(_IN_STEP, (storage, after, until)).fetchall()
+    connection.execute(_WITHDRAW, (storage, after, until))
+    studies = _counted(connection, affected)
+    connection.execute(_WITHDRAW_SERIES, (studies,))
+    connection.execute(_COUNT_STUDIES, (studies,))
+    connection.execute(_WITHDRAW_STUDIES, (studies,))
+    due.forget(connection, studies)
+
+
 def _restore(connection: Any, storage: str, recorded: Recorded) -> None:
     connection.execute(_PATIENT)
-    affected = connection.execute(_AFFECTED.format("withdrawn_instance"), (storage,)).fetchall()
+    affected = connection.execute(_AFFECTED, (storage,)).fetchall()
     if not affected:
         return
     connection.execute(_RESTORE, (storage,))

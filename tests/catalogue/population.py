@@ -26,7 +26,7 @@ from domain.instance import (
     store,
 )
 from domain.matching import Key
-from domain.storage import StorageAdded, StorageRemoved
+from domain.storage import StorageAdded, StorageRemoved, StorageWithdrawn
 
 _NAMESPACE = UUID("0a1c7f52-52a1-5d0f-9f7e-3a2b1c4d5e6f")
 _AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -95,6 +95,10 @@ def stored(
     return fact, row
 
 
+_STEPS = st.sampled_from([[], [("", "")], [("", "1.0"), ("1.0", "")], [("", "1.0")], [("1.0", "1.1"), ("1.1", "1.2")]])
+"""The steps in which a storage is withdrawn before it is removed: to the last study, or not, or not all before it."""
+
+
 @st.composite
 def histories(draw: st.DrawFn, size: int = 14) -> list[Recorded]:
     """Facts as the verbs append them, in the order of the log."""
@@ -113,7 +117,10 @@ def histories(draw: st.DrawFn, size: int = 14) -> list[Recorded]:
         storage = draw(st.sampled_from(sorted(used) or ["default"]))
         if step == "remove" and used:
             used.remove(storage)
-            append("storage", storage, StorageRemoved(storage))
+            for after, until in draw(_STEPS):
+                append("storage", storage, StorageWithdrawn(storage, after, until))
+            if draw(st.booleans()):
+                append("storage", storage, StorageRemoved(storage))
         elif step == "add" and len(used) < 2:
             storage = draw(st.sampled_from(sorted({"default", "second"} - used)))
             used.add(storage)
@@ -194,26 +201,37 @@ def expected(log: Sequence[Recorded], level: Level) -> list[dict[str, Any]]:
     patients: dict[str, dict[str, Any]] = {}
     owner: dict[str, str] = {}
     removed: set[str] = set()
+    withdrawn: set[str] = set()
     for recorded in log:
         fact = recorded.event
         if isinstance(fact, StorageRemoved):
             removed.add(fact.name)
         elif isinstance(fact, StorageAdded):
             removed.discard(fact.name)
+            withdrawn -= {uid for uid, one in newest.items() if one.content.storage == fact.name}
+        elif isinstance(fact, StorageWithdrawn):
+            withdrawn |= {
+                uid
+                for uid, one in newest.items()
+                if one.content.storage == fact.name and fact.after < one.study_instance_uid <= (fact.until or "~")
+            }
         elif isinstance(fact, InstanceMoved):
+            withdrawn.discard(fact.sop_instance_uid)
             newest[fact.sop_instance_uid] = replace(newest[fact.sop_instance_uid], content=fact.content)
         if not isinstance(fact, InstanceStored):
             continue
         assert recorded.particulars
         content = recorded.particulars.content
         newest[fact.sop_instance_uid] = fact
+        withdrawn.discard(fact.sop_instance_uid)
         owner[fact.study_instance_uid] = _owner(content["patient"], fact.study_instance_uid)
         patients[owner[fact.study_instance_uid]] = dict(content["patient"])
         studies[fact.study_instance_uid] = {**content["patient"], **content["study"]}
         series[fact.series_instance_uid] = dict(content["series"])
-    instances = [one for one in newest.values() if one.content.storage not in removed]
-    there = {one.study_instance_uid for one in instances}
-    studies = {uid: attributes for uid, attributes in studies.items() if uid in there}
+    there = (one for uid, one in newest.items() if uid not in withdrawn)
+    instances = [one for one in there if one.content.storage not in removed]
+    found = {one.study_instance_uid for one in instances}
+    studies = {uid: attributes for uid, attributes in studies.items() if uid in found}
     records = []
     if level is Level.PATIENT:
         for key, attributes in patients.items():

@@ -28,7 +28,7 @@ from projections.catalogue.name_words import PREFIXES
 from projections.catalogue.narrow import conditions
 from tests.catalogue import population
 
-_WITHDRAWN = ("withdrawn_study", "withdrawn_series", "withdrawn_instance")
+_WITHDRAWN = ("withdrawn_study", "withdrawn_series", "withdrawn_instance", "withdrawn_storage")
 _TABLES = ("patient", "study", "series", "instance", "name_word", "due", *_WITHDRAWN)
 _UNIQUE = {
     Level.PATIENT: ("00100020", "00100021", "00201204"),
