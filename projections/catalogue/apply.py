@@ -67,7 +67,10 @@ ON CONFLICT (study_instance_uid) DO UPDATE SET patient_key = excluded.patient_ke
     number_of_instances = excluded.number_of_instances, modalities = excluded.modalities,
     sop_classes = excluded.sop_classes
 """
-_KNOWN = "SELECT sop_instance_uid FROM instance WHERE sop_instance_uid = ANY(%s)"
+_KNOWN = """
+SELECT sop_instance_uid, false FROM instance WHERE sop_instance_uid = ANY(%(uids)s)
+UNION ALL SELECT sop_instance_uid, true FROM withdrawn_instance WHERE sop_instance_uid = ANY(%(uids)s)
+"""
 _COPY = """
 COPY instance (sop_instance_uid, study_instance_uid, series_instance_uid, sop_class_uid, instance_number, digest, size,
     header_size, transfer_syntax_uid, storage, path, attributes) FROM STDIN
@@ -158,7 +161,8 @@ def text(attributes: Mapping[str, list[Any]], tag: str) -> str | None:
 
 def _keep_instances(connection: Any, instances: Mapping[str, InstanceStored]) -> Iterable[InstanceStored]:
     """Write the rows; returns those that were not there before."""
-    known = {row[0] for row in connection.execute(_KNOWN, (list(instances),), binary=True)}
+    found = connection.execute(_KNOWN, {"uids": list(instances)}, binary=True).fetchall()
+    known = {uid for uid, is_withdrawn in found if not is_withdrawn}
     new = [stored for uid, stored in instances.items() if uid not in known] if known else list(instances.values())
     if new:
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -172,7 +176,8 @@ def _keep_instances(connection: Any, instances: Mapping[str, InstanceStored]) ->
                         *_content(stored),
                     )
                 )
-        withdrawn.forget(connection, [stored.sop_instance_uid for stored in new])
+        if again := [uid for uid, is_withdrawn in found if is_withdrawn and uid not in known]:
+            withdrawn.forget(connection, again)
     for uid in known:
         connection.execute(_REPLACE, (*_content(instances[uid]), uid))
     return new
