@@ -133,7 +133,7 @@ def elements(source: Source, form: Form, position: int, end: int, depth: int = 0
 
 
 def element_at(source: Source, form: Form, position: int, end: int, depth: int = 0) -> Element:
-    """The element at a position. One of undefined length is walked over to find its end; pixel data is not."""
+    """The element at a position. One of undefined length is walked over to find its end; the image's pixels are not."""
     if position + 8 > end:
         raise Unfit("the object ends in the middle of an element")
     explicit, implicit, long_length = BIG if form.big else LITTLE
@@ -148,9 +148,7 @@ def element_at(source: Source, form: Form, position: int, end: int, depth: int =
         (length,) = long_length.unpack(source.read(value, 4))
         value += 4
     if length == UNDEFINED:
-        if tag == PIXEL_DATA:
-            if depth:
-                raise Unfit("an icon with compressed pixels")
+        if tag == PIXEL_DATA and not depth:
             return Element(tag, vr, position, value, length, value)
         inner = Form(True, False) if vr == b"UN" else form
         return Element(tag, vr, position, value, length, _end_of_items(source, inner, value, end, depth))
@@ -242,6 +240,8 @@ class Rewriting:
         if vr == b"SQ":
             return self._sequence(element, depth)
         if element.length == UNDEFINED:
+            if element.tag == PIXEL_DATA:
+                raise Unfit("a sequence has compressed pixels")
             value = self._source.read(element.value, element.end - element.value)
             return header(element.tag, vr, UNDEFINED, self._new) + value
         value = self._source.read(element.value, element.length)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from adapters.codecs import derivation, encoding, fragments, image
+from adapters.codecs import derivation, encoding, fragments, icons, image
 from adapters.codecs.changes import Change, text
 from adapters.codecs.codestreams import is_irreversible
 from adapters.codecs.decoding import colour_after
@@ -154,10 +154,10 @@ def write(
     form = Form(target.implicit, target.big_endian)
     file = _File(out)
     sink: _File | _Deflated = _Deflated(file) if wanted == DEFLATED else file
-    changes: dict[int, Change] = {}
+    changes = icons.changes(stored, form)
     lost = bool(lengths) and wanted in ENCODED_LOSSY
     if lengths:
-        changes = _changes(stored, stored.image(), wanted, lengths)
+        changes |= _changes(stored, stored.image(), wanted, lengths)
     if lost:
         ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
         changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
