@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from adapters.dicom.syntaxes import encoding_of
 from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
 from adapters.dimse.errors import AssociationEnded, FileCut
 from adapters.dimse.file_message import FileMessage, FilePdus
@@ -206,7 +207,9 @@ class Association:
         if self._file_pdus is None:
             self._file_pdus = FilePdus(self._pdv_size)
         pdus = fragments(context_id, COMMAND, memoryview(command.encode()), self._pdv_size, last=True)
-        return FileMessage(self._file_pdus, context_id, pdus, fd, offset, length)
+        # A deflated data set may have come without its padding (PS3.5 A.5); fragments are even (PS3.8 E.1).
+        is_deflated = encoding_of(self.contexts[context_id].transfer_syntax).deflated
+        return FileMessage(self._file_pdus, context_id, pdus, fd, offset, length, length % 2 if is_deflated else 0)
 
     def send_file(self, message: FileMessage, on_progress: Callable[[], None] | None = None) -> None:
         """Send a message that was begun; ``on_progress`` is called while it goes on.

@@ -28,9 +28,10 @@ class FilePdus:
         starts = range(HEADER_BYTES, len(self._room), self._stride)
         self._values = [self._room[start : start + size] for start in starts]
 
-    def read(self, context_id: int, fd: int, offset: int, left: int) -> tuple[memoryview, int]:
+    def read(self, context_id: int, fd: int, offset: int, left: int, padding: int = 0) -> tuple[memoryview, int]:
         """The PDUs with the next bytes of a data set of which ``left`` are left, and how many bytes they hold.
 
+        With ``padding`` 1 a zero follows the last of one of odd length.
         The PDUs are valid until the next reading. Raises OSError, also where the file ends too early.
         """
         whole, rest = divmod(min(left, len(self._values) * self._size), self._size)
@@ -40,13 +41,16 @@ class FilePdus:
         taken = whole * self._size + rest
         if os.preadv(fd, values, offset) != taken:
             raise OSError(errno.EIO, "the file ends too early")
-        self._write_headers(context_id, values, LAST if taken == left else 0)
-        return self._room[: len(values) * HEADER_BYTES + taken], taken
+        end = len(values) * HEADER_BYTES + taken
+        padding *= taken == left
+        self._room[end : end + padding] = bytes(padding)
+        self._write_headers(context_id, len(values), len(values[-1]) + padding, LAST if taken == left else 0)
+        return self._room[: end + padding], taken
 
-    def _write_headers(self, context_id: int, values: Sequence[memoryview], last: int) -> None:
+    def _write_headers(self, context_id: int, count: int, last_length: int, last: int) -> None:
         """Most of them stand there from the reading before."""
-        wanted = [(context_id, 0, self._size)] * (len(values) - 1)
-        wanted.append((context_id, last, len(values[-1])))
+        wanted = [(context_id, 0, self._size)] * (count - 1)
+        wanted.append((context_id, last, last_length))
         if wanted == self._headers[: len(wanted)]:
             return
         for number, (has, one) in enumerate(zip(self._headers, wanted, strict=False)):
@@ -59,7 +63,8 @@ class FilePdus:
 class FileMessage:
     """One such message, its beginning read already: what cannot be read at all is known before anything is sent.
 
-    ``command`` are the PDUs of its command set. Raises OSError. Until it is sent, ``pdus`` serve no other message.
+    ``command`` are the PDUs of its command set, ``padding`` is 1 for a zero behind the data set. Raises OSError.
+    Until it is sent, ``pdus`` serve no other message.
     """
 
     def __init__(
@@ -70,12 +75,14 @@ class FileMessage:
         fd: int,
         offset: int,
         length: int,
+        padding: int = 0,
     ) -> None:
         self._pdus = pdus
         self._context_id = context_id
         self._fd = fd
+        self._padding = padding
         self._command = command
-        self._buffer, taken = pdus.read(context_id, fd, offset, length)
+        self._buffer, taken = pdus.read(context_id, fd, offset, length, padding)
         self._offset, self._left = offset + taken, length - taken
 
     def pieces(self) -> Iterator[Sequence[bytes | memoryview]]:
@@ -87,7 +94,9 @@ class FileMessage:
         yield from self._slices(_SENT_AT_ONCE)
         while self._left:
             try:
-                self._buffer, taken = self._pdus.read(self._context_id, self._fd, self._offset, self._left)
+                self._buffer, taken = self._pdus.read(
+                    self._context_id, self._fd, self._offset, self._left, self._padding
+                )
             except OSError as error:
                 raise FileCut("a file that is sent cannot be read to its end") from error
             self._offset += taken

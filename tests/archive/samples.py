@@ -18,6 +18,8 @@ from pydicom.uid import UID, generate_uid
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dsutils import split_dataset
 
+from adapters.dicom.syntaxes import encoding_of
+
 SAMPLES = Path(get_testdata_files("CT_small.dcm")[0]).parent
 
 
@@ -35,6 +37,11 @@ class Sample:
     def data_set(self) -> bytes:
         _, offset = split_dataset(self.path)
         return self.path.read_bytes()[offset:]
+
+    def as_given_back(self) -> bytes:
+        """The data set as DIMSE takes it: fragments are even, DCMTK refuses others; a deflated one may be padded."""
+        data = self.data_set()
+        return data + bytes(len(data) % 2 if encoding_of(self.transfer_syntax_uid).deflated else 0)
 
 
 def read(path: Path) -> Sample | None:

@@ -43,10 +43,9 @@ def data_sets(stream: bytes) -> Iterator[tuple[int, bytes]]:
     assert not value
 
 
-def sent(pdus: FilePdus, context_id: int, fd: int, offset: int, length: int) -> bytes:
-    return b"".join(
-        bytes(buffer) for piece in FileMessage(pdus, context_id, [], fd, offset, length).pieces() for buffer in piece
-    )
+def sent(pdus: FilePdus, context_id: int, fd: int, offset: int, length: int, padding: int) -> bytes:
+    message = FileMessage(pdus, context_id, [], fd, offset, length, padding)
+    return b"".join(bytes(buffer) for piece in message.pieces() for buffer in piece)
 
 
 @given(
@@ -63,8 +62,9 @@ def test_every_byte_of_a_file_is_sent_once_in_pdus_of_any_length(size: int, part
         file.flush()
         for context_id, offset, asked in parts:
             length = min(asked, size * 700)
-            (got,) = data_sets(sent(pdus, context_id, file.fileno(), offset, length))
-            assert got == (context_id, whole[offset : offset + length])
+            for padding in {0, length % 2}:
+                (got,) = data_sets(sent(pdus, context_id, file.fileno(), offset, length, padding))
+                assert got == (context_id, whole[offset : offset + length] + bytes(padding))
 
 
 def test_F14_a_file_that_ends_too_early_is_known_before_anything_is_sent_or_ends_the_message() -> None:
