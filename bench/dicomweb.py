@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench.objects import CT, MULTI_FRAME_WORD, SMALL, Batch, Shape, Uids
@@ -15,12 +17,13 @@ from bench.peers import Annals, OrthancDicomWeb
 from bench.programs import until
 from bench.receive import send
 from bench.table import Row, Target, compared
-from bench.together import together
+from bench.taking import digests, take, whole
 
 _IMAGES = 120
 _TIMES = 6
 """How often a connection asks for the series in one turn: once takes less than a tenth of a second."""
 
+_CONNECTIONS = (1, 4)
 _FRAMES = Shape("1000 frames", MULTI_FRAME_WORD, "OT", 256, 256, 1000)
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _METADATA_OF = 1_000
@@ -36,6 +39,7 @@ def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[Sequence[Ro
     rows: list[Row] = []
     rounds = 4 if quick else 9
     with ExitStack() as stack:
+        clients = stack.enter_context(ProcessPoolExecutor(_CONNECTIONS[-1], get_context("spawn")))
         ours, theirs = Annals(folder / "annals"), OrthancDicomWeb(folder / "orthanc")
         for peer in (ours, theirs):
             stack.callback(peer.stop)
@@ -44,10 +48,11 @@ def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[Sequence[Ro
         large = Batch(folder / "large", _FRAMES, 1, uids)
         for peer in (ours, theirs):
             send(peer, [series, large])
-        for connections, target in ((1, Target(1.0)), (4, Target(1.5))):
+        for connections, target in zip(_CONNECTIONS, (Target(1.0), Target(1.5)), strict=True):
             path = f"/studies/{series.study_instance_uid}/series/{_series_uid(ours, series)}"
             mb = series.bytes * connections * _TIMES / 1e6
-            ask = partial(_all, path=path, accept=_AS_STORED, connections=connections, times=_TIMES)
+            lengths = {peer.name: _whole(peer, path, series) for peer in (ours, theirs)}
+            ask = partial(_taken, clients, path=path, connections=connections, lengths=lengths)
             rates = _rounds((ours, theirs), rounds, ask)
             what = (
                 f"WADO-RS of a series of {_IMAGES} images of 0.5 MB, {connections} connection{'s' * (connections > 1)}"
@@ -56,7 +61,7 @@ def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[Sequence[Ro
             rows.append(compared(what, "MB/s", of_ours, theirs.name, of_theirs, target))
             report(rows)
         path = _instance_path(ours, large)
-        seconds = _rounds((ours, theirs), rounds, partial(_all, path=f"{path}/frames/1", accept=_OCTETS, connections=1))
+        seconds = _rounds((ours, theirs), rounds, partial(_seconds, path=f"{path}/frames/1", accept=_OCTETS))
         rates = {name: [1 / one for one in found] for name, found in seconds.items()}
         what = f"first frame of {_FRAMES.frames} of 128 KB, one request a connection"
         rows.append(compared(what, "/s", rates[ours.name], theirs.name, rates[theirs.name], Target(5.0)))
@@ -82,7 +87,7 @@ def _metadata(folder: Path, rounds: int, uids: Uids, ours: Annals, theirs: Ortha
     return rows
 
 
-def _seconds(peer: Server, path: str, accept: str, coding: str) -> float:
+def _seconds(peer: Server, path: str, accept: str, coding: str = "identity") -> float:
     began = time.monotonic()
     _get(peer, path, accept, coding)
     return time.monotonic() - began
@@ -99,17 +104,24 @@ def _rounds(peers: Sequence[Server], rounds: int, ask: Callable[[Server], float]
     return seconds
 
 
-def _all(peer: Server, path: str, accept: str, connections: int, times: int = 1) -> float:
-    """Get the same over several connections at once, so often one after the other; the seconds until all is whole."""
-
-    def get() -> None:
-        for _ in range(times):
-            _get(peer, path, accept)
-
-    return together([get] * connections)
+def _whole(peer: Server, path: str, series: Batch) -> int:
+    """The length of the answer that holds the series. Raises RuntimeError where it holds anything else."""
+    found, length = whole(peer.dicomweb_port, f"/dicom-web{path}", _AS_STORED)
+    if found != digests(file.read_bytes() for file in series.folder.iterdir()):
+        raise RuntimeError(f"{peer.name} gives back other data sets than it was sent")
+    return length
 
 
-def _get(peer: Server, path: str, accept: str, coding: str = "identity") -> None:
+def _taken(clients: Executor, peer: Server, path: str, connections: int, lengths: Mapping[str, int]) -> float:
+    """Take the series over several connections at once, each so often; the seconds until all is whole."""
+    began = time.monotonic()
+    asked = (peer.dicomweb_port, f"/dicom-web{path}", _AS_STORED, _TIMES, lengths[peer.name])
+    for taken in [clients.submit(take, *asked) for _ in range(connections)]:
+        taken.result()
+    return time.monotonic() - began
+
+
+def _get(peer: Server, path: str, accept: str, coding: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", peer.dicomweb_port, timeout=600)
     connection.request("GET", f"/dicom-web{path}", headers={"Accept": accept, "Accept-Encoding": coding})
     answer = connection.getresponse()
