@@ -189,8 +189,8 @@ class Files(Protocol):
         """What is wrong with the bytes of an object on the disk, or nothing. Raises Refused while they are away."""
         ...
 
-    def is_there(self, content: Content) -> bool:
-        """Whether :meth:`open` would succeed, as far as can be told without opening."""
+    def are_there(self, contents: Iterable[Content]) -> Iterator[bool]:
+        """Of each whether :meth:`open` would succeed, as far as can be told without opening."""
         ...
 
     def file_header(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from adapters.files import disk
+from adapters.files.attachment import Attachment
 from adapters.files.publishing import digest_of
 from adapters.files.storage import Storage
 from domain.instance import Content
@@ -30,13 +31,13 @@ def open_content(storage: Storage, content: Content) -> int:
     attachment = storage.opened()
     storage.failpoint("read.before_open")
     try:
-        descriptor = disk.open_file(attachment.root, content.path)
+        descriptor, length = storage.open_file(attachment.root, content.path)
     except OSError as error:
         if error.errno in _NOT_THE_FILE:
             raise storage.refusal(error.strerror or str(error)) from error
         raise
     try:
-        length, wanted = os.fstat(descriptor).st_size, content.header_size + content.size
+        wanted = content.header_size + content.size
         if length != wanted:
             raise OSError(errno.EIO, f"the file has {length} bytes instead of {wanted}", content.path)
         os.lseek(descriptor, content.header_size, os.SEEK_SET)
@@ -69,10 +70,10 @@ def fault_of(storage: Storage, content: Content, read: Callable[[int], None] = l
     return "" if digest == content.digest else "the bytes are not those that were received"
 
 
-def has_content(storage: Storage, content: Content) -> bool:
-    """Whether the file of an object is there with its length; no trouble is noted where it is not."""
+def has_content(attachment: Attachment, content: Content) -> bool:
+    """Whether the file of an object is there with its length."""
     try:
-        size = disk.size_of(storage.attach().root, content.path) if _PATH.match(content.path) else -1
+        size = disk.size_of(attachment.root, content.path) if _PATH.match(content.path) else -1
     except OSError:
         return False
     return size == content.header_size + content.size

@@ -61,6 +61,7 @@ class Storage:
         self._attachment: Attachment | None = None
         self._lock = threading.Lock()
         self._rename = disk.Renamer()
+        self.open_file = disk.Opener()
         self._suspect_until = 0.0
         self._space_checked = -1e9
         self._space_trouble = ""

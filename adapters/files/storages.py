@@ -10,6 +10,7 @@ from types import TracebackType
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
+from adapters.files.attachment import Attachment
 from adapters.files.failpoints import off
 from adapters.files.incoming import IncomingObject
 from adapters.files.publishing import digest_of
@@ -126,10 +127,19 @@ class StoredFiles:
             raise Refused(Because.OUT_OF_RESOURCES, f"storage {content.storage!a} is not in use")
         return storage
 
-    def is_there(self, content: Content) -> bool:
-        """Whether the file is there and of the right length."""
-        storage = self._by_name.get(content.storage)
-        return storage is not None and has_content(storage, content)
+    def are_there(self, contents: Iterable[Content]) -> Iterator[bool]:
+        """Of each whether its file is there and of the right length. No trouble is noted where it is not."""
+        attached: dict[str, Attachment | None] = {}
+        for content in contents:
+            if content.storage not in attached:
+                attached[content.storage] = self._attached(content.storage)
+            attachment = attached[content.storage]
+            yield attachment is not None and has_content(attachment, content)
+
+    def _attached(self, storage: str) -> Attachment | None:
+        with contextlib.suppress(OSError):
+            return self._by_name[storage].attach() if storage in self._by_name else None
+        return None
 
     def file_header(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
         """A Part 10 header for a data set that comes without its own (PS3.10 7.1)."""

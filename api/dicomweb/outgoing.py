@@ -57,7 +57,8 @@ class Outgoing:
         self._orders: dict[str, list[str]] = {}
         self._failures: list[Exception] = []
         fitting = [one for one in wanted if self._order(one)]
-        self.wanted = [one for one in fitting if self._is_there(one)]
+        there = rooms.files.are_there(one.content for one in fitting)
+        self.wanted = [one for one, is_there in zip(fitting, there, strict=True) if is_there or self._opens(one)]
         absent = len(self._failures)
         self._ready = self._made_ready()
         first = next(self._ready, None)
@@ -89,10 +90,8 @@ class Outgoing:
             self._orders[stored] = web_order(stored, self._syntaxes)
         return self._orders[stored]
 
-    def _is_there(self, one: Wanted) -> bool:
-        """Whether the file can be opened; looked at for all before anything is said of them."""
-        if self._rooms.files.is_there(one.content):
-            return True
+    def _opens(self, one: Wanted) -> bool:
+        """Whether the file that is not seen to be there can be opened; why it cannot is noted."""
         try:
             os.close(self._rooms.files.open(one.content))
         except (AnnalsError, OSError) as error:

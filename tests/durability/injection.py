@@ -20,7 +20,7 @@ read pread64 preadv readv lseek stat lstat fstat newfstatat statx fstatfs statfs
 poll ppoll select pselect6 epoll_wait epoll_pwait epoll_create1 epoll_ctl recvfrom recvmsg getsockopt setsockopt
 getsockname getpeername fcntl ioctl fadvise64 futex mmap munmap mremap mprotect madvise brk rt_sigaction rt_sigprocmask
 rt_sigreturn restart_syscall clock_gettime clock_nanosleep gettimeofday getrandom sched_yield getpid gettid getuid
-geteuid getgid getegid prctl rseq set_robust_list clone3 exit exit_group
+geteuid getgid getegid prctl rseq set_robust_list clone3 exit exit_group openat2
 """
 EFFECTS = frozenset(_WITH_EFFECT.split())
 """Calls that change what is on a disk, or what a peer or the database has heard; killed or failed in turn."""
@@ -57,7 +57,7 @@ class Calls:
             self._points.append(point := Point(thread, name, counts[key]))
             said = line["said"]
             of, made = (found[1] if found else "" for found in (_ARGUMENT.match(said), _RESULT.search(said)))
-            reads = name == "openat" and "O_RDONLY" in said and "O_CREAT" not in said
+            reads = name in ("openat", "openat2") and "O_RDONLY" in said and "O_CREAT" not in said
             if reads or (name == "close" and of in only_read):
                 self._only_read.add(point)
             if name in ("close", "flock"):

@@ -13,6 +13,7 @@ import pytest
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
+from adapters.files import disk
 from adapters.files.attachment import MARKER, marker
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -21,6 +22,9 @@ from domain.errors import InvalidInput, Refused
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, image
 from tests.files.conftest import DEAD, LIMITS
 from tests.files.test_storage_keep import kept
+
+NO_CALL = 100_000
+"""A number that no kernel has a call for: ENOSYS."""
 
 OBJECT = f"ab/c/abc{'0' * 61}.dcm"
 
@@ -81,11 +85,14 @@ def test_F18_an_object_whose_name_something_else_has_is_an_error_at_once(
     assert len(errors) == 1
 
 
+@pytest.mark.parametrize("openat2", [disk._OPENAT2, NO_CALL], ids=["", "older kernel"])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_D4_nothing_is_read_or_written_through_a_folder_that_is_a_link(
-    files: StoredFiles, root: Path, tmp_path: Path, depth: int
+    files: StoredFiles, root: Path, tmp_path: Path, depth: int, openat2: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(disk, "_OPENAT2", openat2)
     content = kept(files, image())
+    os.close(files.open(content))
     elsewhere = tmp_path / "elsewhere"
     folder = root.joinpath(*content.path.split("/")[:depth])
     folder.rename(elsewhere)
