@@ -63,6 +63,8 @@ class Archive:
             "ANNALS_DICOMWEB__HOST": "127.0.0.1",
             "ANNALS_HTTP__HOST": "127.0.0.1",
             "ANNALS_LIMITS__DEVICE_CALLS_A_MINUTE_MAX": "1000",
+            # Whoever is refused right after a command is not taken for one of a flood.
+            "ANNALS_LIMITS__DEVICES_LOOKED_UP_SECONDS": "1e-9",
             "ANNALS_LIMITS__STORAGE_FREE_MIN": "1048576",
             **PATIENT,
             **(settings or {}),
@@ -114,7 +116,7 @@ class Archive:
 
     def health(self) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/health/ready", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/health/ready", timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
@@ -123,7 +125,7 @@ class Archive:
         """The status of a GET below the DICOMweb base path."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.dicomweb_port}/dicom-web/{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refused:
             return refused.code

@@ -76,7 +76,7 @@ class Beside:
 
 def _json(url: str) -> Any:
     request = urllib.request.Request(url, headers={"Accept": "application/dicom+json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read() or b"[]")
 
 
@@ -92,11 +92,11 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
             until(lambda: _answers(f"http://127.0.0.1:{port}/system"), 90, "Orthanc is ready")
             for one in _SENT:
                 assert samples.send(archive.port, one)[0] == 0
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/instances", one.path.read_bytes(), timeout=20).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/instances", one.path.read_bytes(), timeout=60).close()
             yield Beside(archive, port)
         finally:
             orthanc.terminate()
-            orthanc.wait(20)
+            orthanc.wait(60)
 
 
 def _configuration(folder: Path, port: int) -> Path:

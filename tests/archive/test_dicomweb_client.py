@@ -51,7 +51,7 @@ def site() -> Iterator[Site]:
     public = {"ANNALS_DICOMWEB__PORT": str(port), "ANNALS_DICOMWEB__PUBLIC_URL": f"http://127.0.0.1:{port}"}
     with running_archive({**SMALL, **public}) as archive:
         url = f"http://127.0.0.1:{port}/dicom-web"
-        with urllib.request.urlopen(f"{url}/openapi.json", timeout=20) as said:
+        with urllib.request.urlopen(f"{url}/openapi.json", timeout=60) as said:
             paths = json.load(said)["paths"]
         served = frozenset(re.sub(r"{\w+}", "*", path.removeprefix("/dicom-web")) for path in paths)
         client = DICOMwebClient(url)

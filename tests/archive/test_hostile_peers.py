@@ -406,6 +406,6 @@ def test_P15_an_idle_association_hears_that_the_archive_stops(make_archive: Call
         ending = threading.Thread(target=stopping.stop)
         ending.start()
         assert peer.answer() == (ABORT, b"\0\0\2\0")
-        ending.join(30)
+        ending.join(60)
     with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", stopping.port)):
         raise AssertionError("still listening")

@@ -25,7 +25,7 @@ def archive() -> Iterator[Archive]:
 
 
 def upload(archive: Archive, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", archive.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", archive.http_port, timeout=60)
     try:
         connection.request("POST", "/licence", body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -107,7 +107,7 @@ def test_C8_1_the_file_that_is_asked_for_with_loss_holds_the_derived_instance(
     query = f"requestType=WADO&studyUID={study.uid}&seriesUID={series}&objectUID={asked}&contentType=application/dicom"
     uid = copy_uid(asked, JPEG2000) if is_derived else asked
     for request in (by_path, f"{base}/wado?{query}{f'&transferSyntax={syntax}' if syntax else ''}"):
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             file = dcmread(BytesIO(answer.read()))
             assert f'filename="{uid}.dcm"' in answer.headers["Content-Disposition"]
             assert asked in answer.headers["Content-Location"]
@@ -119,7 +119,7 @@ def test_C8_1_the_copies_are_stored_beside_their_originals(archive: Archive, stu
     """Sent back they are instances of their own, never another content of those they were made of."""
     url = f"http://127.0.0.1:{archive.dicomweb_port}/wado?requestType=WADO&studyUID={study.uid}"
     url += f"&seriesUID={study.series[1]}&objectUID={study.images[1]}&contentType=application/dicom"
-    with urllib.request.urlopen(f"{url}&transferSyntax={JPEG2000}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}&transferSyntax={JPEG2000}", timeout=60) as answer:
         (tmp_path / "copy.dcm").write_bytes(answer.read())
     assert archive.dcmtk("storescu", "-xw", str(tmp_path / "copy.dcm")).returncode == 0
     copy, original = copy_uid(study.images[1], JPEG2000), study.images[1]

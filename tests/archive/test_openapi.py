@@ -39,7 +39,7 @@ def archive(sent: Sequence[Sample]) -> Iterator[Archive]:
 
 @pytest.fixture(scope="module")
 def description(archive: Archive) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/openapi.json", timeout=20) as said:
+    with urllib.request.urlopen(f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/openapi.json", timeout=60) as said:
         found: dict[str, Any] = json.load(said)
     return found
 

@@ -95,7 +95,7 @@ def kept(archive: Archive, data: bytes) -> bytes:
 
 
 def found(archive: Archive, query: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web{query}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web{query}", timeout=60) as answer:
         body = answer.read()
     return json.loads(body, parse_constant=pytest.fail) if body else []
 
@@ -144,7 +144,7 @@ def test_one_file_alone_needs_no_multipart(archive: Archive) -> None:
     """Table 10.5.4-1: application/dicom as a single part, with a length or in chunks."""
     answer = post(archive.dicomweb_port, file("101"), content_type=DICOM)
     assert (answer.status, answer.stored) == (200, uids("101"))
-    connection = http.client.HTTPConnection("127.0.0.1", archive.dicomweb_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", archive.dicomweb_port, timeout=60)
     whole = file("102")
     pieces = iter([whole[:100], whole[100:700], whole[700:]])
     connection.request("POST", "/studies", pieces, {"Content-Type": DICOM}, encode_chunked=True)
@@ -436,10 +436,10 @@ def _said(connection: socket.socket) -> bytes:
 )
 def test_what_is_refused_is_refused_before_the_body_is_asked_for(archive: Archive, fields: str, status: bytes) -> None:
     """RFC 9110 10.1.1: the final status instead of 100 Continue."""
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(_head(f"{fields}\r\nExpect: 100-continue\r\nContent-Length: 1000000"))
         assert _said(connection).startswith(b"HTTP/1.1 " + status)
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         whole = multipart([file("261")])
         connection.sendall(_head(f"Content-Type: {RELATED}\r\nExpect: 100-continue\r\nContent-Length: {len(whole)}"))
         assert _said(connection).startswith(b"HTTP/1.1 100")
@@ -467,7 +467,7 @@ def test_what_follows_a_body_on_its_connection_is_the_next_request(archive: Arch
     sent = b"".join(
         _head(f"Content-Type: {RELATED}\r\nContent-Length: {len(body)}") + body for body in (whole, with_epilogue)
     )
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         sending = threading.Thread(target=connection.sendall, args=(sent + search,))
         sending.start()
         answers = b""
@@ -482,7 +482,7 @@ def test_a_connection_lost_in_a_part_keeps_what_was_whole_and_nothing_else(archi
     before = objects(archive)
     body = multipart([file("271"), file("272"), file("273", size=900_000)])
     for at in (700_000, len(body) - 40):
-        with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
             connection.sendall(_head(f"Content-Type: {RELATED}\r\nContent-Length: {len(body)}") + body[:at])
             until(lambda: len(found(archive, f"/instances?SOPInstanceUID={uids('272')[0]}")) == 1, 60, "272 is there")
             until(lambda: bool(temp_files(archive)), 60, "the third has begun")
@@ -492,7 +492,7 @@ def test_a_connection_lost_in_a_part_keeps_what_was_whole_and_nothing_else(archi
 
 def test_B44_a_body_that_does_not_come_is_given_up(archive: Archive) -> None:
     body = multipart([file("281"), file("282", size=900_000)])
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(_head(f"Content-Type: {RELATED}\r\nContent-Length: {len(body)}") + body[:-1000])
         assert _said(connection).startswith(b"HTTP/1.1 408")
 
@@ -507,7 +507,7 @@ def test_hostile_bodies_at_once_harm_nobody(archive: Archive) -> None:
     assert store(archive.dicomweb_port, file("291")).status == 200
     before = resident(archive)
     body = multipart([file("292", size=900_000)])
-    held = [socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) for _ in range(30)]
+    held = [socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) for _ in range(30)]
     for connection in held:
         connection.sendall(_head(f"Content-Type: {RELATED}\r\nContent-Length: {len(body)}") + body[:700_000])
     assert store(archive.dicomweb_port, file("293")).status == 200
@@ -522,7 +522,7 @@ def test_DEV_5_a_device_without_UPLOAD_stores_nothing(archive: Archive) -> None:
     archive.annals("device", "wado", "add", "127.0.0.1", "--rights", "DOWNLOAD,FIND")
     try:
         until(lambda: store(archive.dicomweb_port, file("301")).status == 403, 60, "the right is asked")
-        with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
             connection.sendall(_head(f"Content-Type: {RELATED}\r\nExpect: 100-continue\r\nContent-Length: 1000000"))
             assert _said(connection).startswith(b"HTTP/1.1 403")
     finally:

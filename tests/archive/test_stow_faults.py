@@ -234,7 +234,7 @@ def test_NET_8_without_a_usable_storage_the_body_is_not_asked_for(archive: Archi
         head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n".encode()
 
         def refused() -> bool:
-            with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
                 connection.sendall(head)
                 return connection.recv(100).startswith(b"HTTP/1.1 507")
 
@@ -250,7 +250,7 @@ def test_F01_P3_what_a_killed_process_had_half_received_is_removed_by_the_one_in
     body = multipart([file(6)])
     fields = f"Content-Type: {RELATED}\r\nContent-Length: 1000000"
     head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(head + body[: body.index(bytes(900))] + bytes(100_000))
         until(lambda: bool(temp_files(archive)), 60, "an instance is on its way")
         for pid in archive.processes():

@@ -162,7 +162,7 @@ def destination(site: Site, one: Issued, *, trusted: Issued = CA) -> Iterator[Pa
         yield folder
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def listens(port: int) -> bool:
@@ -263,7 +263,7 @@ def test_B65_NET_3_a_device_that_uses_TLS_is_never_sent_to_in_clear(site: Site, 
         assert not list(folder.iterdir())
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_SET_2_DEV_1_certificates_of_an_issuing_CA_are_trusted_by_their_root_both_ways(site: Site, stored: str) -> None:

@@ -118,7 +118,7 @@ def get(archive: Archive, path: str, accept: str = "", **headers: str) -> tuple[
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.headers, refused.read()
@@ -472,7 +472,7 @@ def test_C7_6_an_answer_that_lost_a_part_on_the_way_never_looks_whole(archive: A
         assert samples.send(archive.port, sample)[0] == 0
     explicit = f"{DICOM}; transfer-syntax={ExplicitVRLittleEndian}"
     url = f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/studies/{study}"
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": explicit}), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": explicit}), timeout=60) as answer:
         assert answer.status == 200
         with pytest.raises(http.client.IncompleteRead) as cut:
             answer.read()

@@ -336,7 +336,7 @@ def test_C7_9_all_bulk_data_of_what_has_none_or_none_that_can_be_had(archive: Ar
 def test_C7_6_C7_9_all_bulk_data_without_a_value_never_looks_whole(archive: Archive) -> None:
     """RFC 9112 8: what can be had goes, the end of the message does not."""
     url = f"http://127.0.0.1:{archive.dicomweb_port}/dicom-web/studies/{BROKEN}/bulkdata"
-    with urllib.request.urlopen(url, timeout=30) as answer, pytest.raises(http.client.IncompleteRead) as cut:
+    with urllib.request.urlopen(url, timeout=60) as answer, pytest.raises(http.client.IncompleteRead) as cut:
         answer.read()
     assert cut.value.partial.endswith(LARGE)
 

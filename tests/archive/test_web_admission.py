@@ -43,7 +43,7 @@ def _ask(archive: Archive, path: str, forwarded: str, method: str = "GET", **hea
         method=method,
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read()

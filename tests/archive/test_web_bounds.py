@@ -33,7 +33,7 @@ def archive() -> Iterator[Archive]:
 
 
 def _said(archive: Archive, sent: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(sent)
         said = b""
         while (piece := connection.recv(65536)) != b"":
@@ -71,7 +71,7 @@ def test_B43_to_B46_refused_with_its_code(archive: Archive, sent: bytes, status:
 def test_B44_a_body_that_nobody_wants_must_not_come_slowly_either(archive: Archive, body: bytes) -> None:
     """A GET takes no body; one that is announced and does not come is not waited for."""
     head = _HEAD + b"Content-Length: 1000000\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(head + body)
         said = b""
         while piece := connection.recv(65536):
@@ -93,7 +93,7 @@ def test_B44_who_does_not_read_is_let_go_of(archive: Archive) -> None:
 
 def test_B44_many_silent_peers_are_told_to_come_again(archive: Archive) -> None:
     address = ("127.0.0.1", archive.dicomweb_port)
-    silent = [socket.create_connection(address, timeout=20) for _ in range(60)]
+    silent = [socket.create_connection(address, timeout=60) for _ in range(60)]
     heard = [one.recv(100).partition(b"\r\n")[0] for one in silent]
     for one in silent:
         one.close()

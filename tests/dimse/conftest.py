@@ -121,7 +121,7 @@ def open_door(
     yield Door(port, root, log, listener, known)
     listener.stop_accepting()
     thread.join(60)
-    assert listener.drain(10)
+    assert listener.drain(60)
     files.close()
     log.close()
 

@@ -216,7 +216,7 @@ def test_a_release_ends_though_the_peer_goes_on_for_ever() -> None:
     association = ask(listening.getsockname()[1])
     association.release()
     stopped.set()
-    serving.join(20)
+    serving.join(60)
     listening.close()
 
 

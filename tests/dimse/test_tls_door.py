@@ -124,7 +124,7 @@ def test_B24_a_peer_behind_TLS_that_never_reads_is_given_up(door: Door, trust: s
         talking = threading.Thread(target=talk)
         talking.start()
         echoes(door, trust)
-        assert given_up.wait(30)
+        assert given_up.wait(60)
         talking.join()
 
 

@@ -131,7 +131,7 @@ class WebSender(Sender):
         self._unanswered: list[Sent] = []
 
     def _connect_and_send(self, descriptor: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
             while not self._ended.is_set():
                 while len(self._unanswered) < _INSTANCES_A_REQUEST:

@@ -52,4 +52,4 @@ def test_kill_ends_the_process_and_stop_pauses_it() -> None:
     _, status = os.waitpid(stopped.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     os.kill(stopped.pid, signal.SIGCONT)
-    assert stopped.communicate(timeout=20)[0] == b"passed\n"
+    assert stopped.communicate(timeout=60)[0] == b"passed\n"

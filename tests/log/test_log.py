@@ -113,7 +113,7 @@ def test_P8_a_reader_beside_several_writers_never_passes_a_fact_that_comes_later
     for writer in writers:
         assert writer.stdout
         said = writer.stdout.read().split()
-        assert writer.wait(30) == 0
+        assert writer.wait(60) == 0
         writer.stdout.close()
         assert set(said) <= set(read)
     assert len(read) == len(set(read)) == 3 * 4 * 120

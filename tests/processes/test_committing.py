@@ -81,7 +81,7 @@ def working(rows: Rows) -> Iterator[threading.Thread]:
         yield thread
     finally:
         ended.set()
-        thread.join(30)
+        thread.join(60)
     assert not thread.is_alive()
 
 

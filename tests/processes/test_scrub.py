@@ -73,7 +73,7 @@ def scrub_until(archive: Archive, condition: Callable[[], bool]) -> None:
         compose.catch_up(archive)
     timer.cancel()
     ended.set()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 
