@@ -115,8 +115,9 @@ def test_C8_1_the_file_that_is_asked_for_with_loss_holds_the_derived_instance(
         assert ("SourceImageSequence" in file) == is_derived
 
 
-def test_C8_1_the_copies_are_stored_beside_their_originals(archive: Archive, study: Study, tmp_path: Path) -> None:
+def test_C8_1_the_copies_are_stored_beside_their_originals(archive: Archive, tmp_path: Path) -> None:
     """Sent back they are instances of their own, never another content of those they were made of."""
+    study = Study(archive, tmp_path)
     url = f"http://127.0.0.1:{archive.dicomweb_port}/wado?requestType=WADO&studyUID={study.uid}"
     url += f"&seriesUID={study.series[1]}&objectUID={study.images[1]}&contentType=application/dicom"
     with urllib.request.urlopen(f"{url}&transferSyntax={JPEG2000}", timeout=60) as answer:
