@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from domain.errors import AnnalsError
@@ -39,3 +39,16 @@ def bytes_of(piece: Piece) -> Iterator[bytes]:
             raise Incomplete("a file became shorter while it was sent")
         yield data
         offset += len(data)
+
+
+def cut(pieces: Sequence[Piece], first: int, size: int) -> Iterator[Piece]:
+    """Those of the pieces' bytes that are ``size`` from ``first`` on."""
+    at = 0
+    for piece in pieces:
+        length = len(piece) if isinstance(piece, bytes) else piece.length
+        begin, end = max(first - at, 0), min(first + size - at, length)
+        at += length
+        if begin < end and isinstance(piece, bytes):
+            yield piece[begin:end]
+        elif begin < end and isinstance(piece, FileRange):
+            yield FileRange(piece.descriptor, piece.offset + begin, end - begin)

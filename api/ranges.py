@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from fastapi import Request
 
+from api.problems import HttpRefusal
+
 _RANGE = re.compile(r"(\d{0,18})-(\d{0,18})\Z")
 
 Range = tuple[int, int]
@@ -14,7 +16,7 @@ Range = tuple[int, int]
 
 
 def wanted_ranges(request: Request, length: int, etag: str, ranges_max: int) -> list[Range] | None:
-    """The ranges to answer, None for the whole, an empty list where none can be satisfied (416).
+    """The ranges to answer, None for the whole. Raises 416 where none can be satisfied.
 
     What is no Range of bytes or not asked with GET is ignored (14.2), so are more than ``ranges_max``, ones that
     overlap, and any under an If-Range that does not name what there is now (13.1.5).
@@ -41,11 +43,19 @@ def wanted_ranges(request: Request, length: int, etag: str, ranges_max: int) -> 
     ordered = sorted(ranges)
     if any(a + size > b for (a, size), (b, _) in pairwise(ordered)):
         return None
+    if not ranges:
+        raise HttpRefusal(416, "there are no such bytes", {"Content-Range": f"bytes */{length}"})
     return ranges
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Whether the asker has this already: If-None-Match names it (13.1.2), compared weakly."""
+    """Whether the asker has this already: If-None-Match names it (13.1.2), compared weakly.
+
+    Raises 412 where only something else is wanted: If-Match does not name it (13.1.1), compared strongly.
+    """
+    wanted = [one.strip() for one in ",".join(request.headers.getlist("if-match")).split(",") if one.strip()]
+    if wanted and "*" not in wanted and (etag not in wanted or etag.startswith("W/")):
+        raise HttpRefusal(412, "there is another representation now than If-Match names")
     known = [one.strip().removeprefix("W/") for one in ",".join(request.headers.getlist("if-none-match")).split(",")]
     return "*" in known or etag.removeprefix("W/") in known
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
@@ -21,6 +20,7 @@ from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import Incomplete, Piece
 from api.problems import HttpRefusal
+from api.ranged import Ranged, in_ranges, sent
 from api.ranges import Range, content_range, is_known, wanted_ranges
 from domain.device import Right
 from domain.errors import Because, Refused
@@ -41,6 +41,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     403: {"description": "The asker may not retrieve"},
     404: {"description": "There is no such bulk data"},
     406: {"description": "No acceptable media type"},
+    412: {"description": "It is another than the asker means"},
     416: {"description": "The value has no such ranges"},
     503: {"description": "Come again"},
 }
@@ -77,20 +78,13 @@ def _one(rooms: Retrieval, request: Request, *uids: str) -> Response:
         if is_known(request, etag):
             opened.close()
             return Response(status_code=304, headers=headers)
-        ranges = wanted_ranges(request, value.length, etag, rooms.limits.ranges_max)
-        if ranges is not None and not ranges:
-            raise HttpRefusal(416, "the value has no such bytes", {"Content-Range": f"bytes */{value.length}"})
         location = f"{url_of(service_root(request), wanted)}/bulkdata/{path}"
         headers["Content-Location"] = location
         if multipart:
-            return _sent(opened, *_in_parts(value, ranges, headers, location))
-        if ranges is not None and len(ranges) > 1:
-            return _sent(opened, *_byte_ranges(value, ranges, headers))
-        first, size = ranges[0] if ranges else (0, value.length)
-        if ranges:
-            headers["Content-Range"] = content_range((first, size), value.length)
-        headers |= {"Content-Type": OCTETS, "Content-Length": str(size)}
-        return _sent(opened, 206 if ranges else 200, headers, value.value.pieces(first, size))
+            ranges = wanted_ranges(request, value.length, etag, rooms.limits.ranges_max)
+            return sent(opened.close, *_in_parts(value, ranges, headers, location))
+        body = Ranged(OCTETS, value.length, etag, value.value.pieces, opened.close)
+        return in_ranges(request, body, headers, rooms.limits.ranges_max)
     except BaseException:
         opened.close()
         raise
@@ -108,18 +102,6 @@ def _opened(rooms: Retrieval, opened: ExitStack, wanted: Wanted, path: str) -> P
         raise
 
 
-def _sent(opened: ExitStack, status: int, headers: Mapping[str, str], body: Iterator[bytes]) -> FileStream:
-    def pieces() -> Generator[Piece]:
-        with opened:
-            yield b""
-            yield from body
-
-    # Begun now: what has begun closes the file when it is closed, also where nobody asks for a byte of it.
-    begun = pieces()
-    next(begun)
-    return FileStream(begun, status, headers)
-
-
 def _in_parts(
     value: PlainValue, ranges: Sequence[Range] | None, headers: Mapping[str, str], location: str
 ) -> tuple[int, dict[str, str], Iterator[bytes]]:
@@ -134,25 +116,6 @@ def _in_parts(
     length = sum(len(begin) + size for begin, (_, size) in parts) + len(writer.end)
     written = {"Content-Type": writer.content_type(OCTETS), "Content-Length": str(length)}
     return 206 if ranges else 200, {**headers, **written}, _framed(value, parts, writer.end)
-
-
-def _byte_ranges(
-    value: PlainValue, ranges: Sequence[Range], headers: Mapping[str, str]
-) -> tuple[int, dict[str, str], Iterator[bytes]]:
-    """``multipart/byteranges`` (RFC 9110 14.6)."""
-    boundary = f"annals-{secrets.token_hex(16)}"
-    parts = [
-        (
-            f"\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n"
-            f"Content-Range: {content_range(one, value.length)}\r\n\r\n".encode("ascii"),
-            one,
-        )
-        for one in ranges
-    ]
-    end = f"\r\n--{boundary}--\r\n".encode("ascii")
-    length = sum(len(begin) + size for begin, (_, size) in parts) + len(end)
-    written = {"Content-Type": f"multipart/byteranges; boundary={boundary}", "Content-Length": str(length)}
-    return 206, {**headers, **written}, _framed(value, parts, end)
 
 
 def _framed(value: PlainValue, parts: Sequence[tuple[bytes, Range]], end: bytes) -> Iterator[bytes]:

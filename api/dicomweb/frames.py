@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,21 +19,27 @@ from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import INSTANCE, LEVELS, RETRIEVED_HEADERS, add_resource, found, url_of
 from api.file_stream import FileStream
 from api.origin import service_root
-from api.pieces import Incomplete, Piece
+from api.pieces import Incomplete, Piece, cut
 from api.problems import HttpRefusal
+from api.ranged import Ranged, in_ranges, sent
+from api.ranges import is_known
 from domain.device import Right
 from domain.errors import AnnalsError, Because, InvalidInput, NotThere, Refused
 from domain.frame_media import ANYTHING, OCTETS, SYNTAXES, frame_order
 from domain.transcoding import WEB_DEFAULT
 from processes.retrieve import Wanted
 
+_CONTENT: dict[str, Any] = {name: {} for name in (MULTIPART_RELATED, "multipart/byteranges", OCTETS, *SYNTAXES)}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The pixel data", "content": {name: {} for name in (MULTIPART_RELATED, OCTETS, *SYNTAXES)}},
-    206: {"description": "That of the instances of which it can be had", "content": {MULTIPART_RELATED: {}}},
+    200: {"description": "The pixel data", "content": _CONTENT},
+    206: {"description": "That of the instances of which it can be had, or the ranges", "content": _CONTENT},
+    304: {"description": "The asker has it"},
     400: {"description": "The request has faults: all are named"},
     403: {"description": "The asker may not retrieve"},
     404: {"description": "There is no such instance, or no pixel data"},
     406: {"description": "No acceptable media type or transfer syntax"},
+    412: {"description": "It is another than the asker means"},
+    416: {"description": "There are no such bytes"},
     503: {"description": "Come again"},
 }
 _NOT_SO = "the frames cannot be had as they were asked for"
@@ -84,14 +92,38 @@ def pixels_of(rooms: Retrieval, request: Request, wanted: Wanted, asked: Sequenc
         source.close()
         raise
     url = url_of(service_root(request), wanted)
-    parts = chain((first,), rest)
     if is_single:
-        return FileStream(
-            (piece for part in parts for piece in part.pieces), headers=RETRIEVED_HEADERS | _fields(url, first)
-        )
+        return _single(rooms, request, wanted, url, first, rest, is_stored=first.transfer_syntax_uid == source.syntax)
     writer = MultipartWriter()
     headers = RETRIEVED_HEADERS | {"Content-Type": writer.content_type(first.media_type)}
-    return FileStream(_body(writer, ((url, part) for part in parts)), headers=headers)
+    return FileStream(_body(writer, ((url, part) for part in chain((first,), rest))), headers=headers)
+
+
+def _single(
+    rooms: Retrieval,
+    request: Request,
+    wanted: Wanted,
+    url: str,
+    part: FramePart,
+    rest: Generator[FramePart],
+    *,
+    is_stored: bool,
+) -> Response:
+    """The only part as the body: in ranges and known again where it is as it is stored, which never changes."""
+    headers = RETRIEVED_HEADERS | _fields(url, part)
+    if not is_stored:
+        return sent(rest.close, 200, headers, iter(part.pieces))
+    named = f"{wanted.content.digest} {part.resource} {headers['Content-Type']}"
+    etag = f'"{hashlib.sha256(named.encode()).hexdigest()[:32]}"'
+    try:
+        if is_known(request, etag):
+            rest.close()
+            return Response(status_code=304, headers={**RETRIEVED_HEADERS, "ETag": etag})
+    except BaseException:
+        rest.close()
+        raise
+    body = Ranged(headers["Content-Type"], part.length, etag, partial(cut, part.pieces), rest.close)
+    return in_ranges(request, body, headers, rooms.limits.ranges_max)
 
 
 def _of_one(rooms: Retrieval, request: Request, *uids: str) -> Response:

@@ -39,6 +39,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     403: {"description": "The asker may not retrieve"},
     404: {"description": "There is no such study, series or instance"},
     406: {"description": "No acceptable media type"},
+    412: {"description": "It is another than the asker means"},
     413: {"description": "More instances than one answer holds"},
     503: {"description": "Come again"},
 }
@@ -113,8 +114,8 @@ def _gzip(body: Generator[Piece]) -> Generator[Piece]:
 
 
 def _etag(wanted: Sequence[Wanted], service: str, media_type: str, gzipped: bool) -> str:
-    """What the answer depends on, without making it."""
+    """What the answer depends on, without making it. Weak where a new boundary makes other bytes of the same."""
     hashed = hashlib.sha256(b"\n".join((_MODEL, service.encode(), media_type.encode(), b"gzip" if gzipped else b"")))
     for one in wanted:
         hashed.update(bytes.fromhex(one.content.digest))
-    return f'"{hashed.hexdigest()[:32]}"'
+    return f'{"W/" if media_type == XML else ""}"{hashed.hexdigest()[:32]}"'

@@ -41,11 +41,14 @@ _NOT_FOR_DIAGNOSIS = "A thumbnail is not for diagnosis"
 _CONTENT: dict[str, Any] = {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN)}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "What the resource is shown as", "content": _CONTENT},
+    206: {"description": "The ranges of it that were asked for", "content": _CONTENT},
     304: {"description": "The asker has it"},
     400: {"description": "The request has faults: all are named"},
     403: {"description": "The asker may not retrieve"},
     404: {"description": "There is no such resource"},
     406: {"description": "It cannot be shown in an acceptable media type"},
+    412: {"description": "It is another than the asker means"},
+    416: {"description": "There are no such bytes"},
     503: {"description": "Come again"},
 }
 _PARAMETERS = [
@@ -93,7 +96,7 @@ def _rendered(rooms: Retrieval, request: Request, *uids: str) -> Response:
         return unchanged(tag)
     if len(frames) > 1:
         parts = _with_last_frame(rooms, parts, named[0], asked, frames)
-    return answer(request, parts, wanted, tag)
+    return answer(request, parts, wanted, tag, rooms.limits)
 
 
 def _presented(rooms: Retrieval, request: Request, state: Wanted, asked: Rendering) -> list[Presented]:
@@ -152,7 +155,7 @@ def _thumbnail(rooms: Retrieval, request: Request, *uids: str) -> Response:
         return unchanged(tag)
     shown = _first_shown(rooms, candidates, asked, keeps=not is_one)
     location = f"{service_root(request)}/studies{request.scope['path'].partition('/studies')[2]}"
-    return answer(request, [Part(location, lambda: shown)], wanted, tag, [_NOT_FOR_DIAGNOSIS])
+    return answer(request, [Part(location, lambda: shown)], wanted, tag, rooms.limits, [_NOT_FOR_DIAGNOSIS])
 
 
 def _first_shown(rooms: Retrieval, candidates: Sequence[Presented], asked: Rendering, *, keeps: bool) -> Shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request, Response
@@ -14,7 +14,9 @@ from api.file_stream import FileStream
 from api.origin import service_root
 from api.pieces import FileRange, Piece
 from api.problems import HttpRefusal
+from api.ranged import Ranged, in_ranges
 from domain.errors import AnnalsError, InvalidInput, NotAcceptable, NotThere
+from domain.limits import Limits
 from domain.rendering import HTML, PDF, PIPELINE, PLAIN
 from processes.pixel_ports import Shown
 from processes.retrieve import Wanted
@@ -40,11 +42,16 @@ class Opened:
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
         self._file = open(shown.descriptor, "rb", buffering=0)  # noqa: SIM115
+        self.close = self._file.close
 
     def pieces(self) -> Generator[Piece]:
         """All of it."""
         with self._file:
-            yield FileRange(self._file.fileno(), 0, self.shown.length)
+            yield from self.cut(0, self.shown.length)
+
+    def cut(self, first: int, size: int) -> Iterator[Piece]:
+        """So many bytes from one on."""
+        yield FileRange(self._file.fileno(), first, size)
 
 
 def etag(wanted: Iterable[Wanted], *asked: object) -> str:
@@ -61,11 +68,17 @@ def unchanged(tag: str) -> Response:
 
 
 def answer(
-    request: Request, parts: Sequence[Part], wanted: Sequence[MediaType], tag: str, notes: Iterable[str] = ()
+    request: Request,
+    parts: Sequence[Part],
+    wanted: Sequence[MediaType],
+    tag: str,
+    limits: Limits,
+    notes: Iterable[str] = (),
 ) -> Response:
     """One body, or a part each where there are several or multipart is what is wanted most.
 
-    Of several parts those that cannot be shown are left out. Raises what the first one raises where none can be.
+    One body may be asked for in ranges: browsers play a video only so. Of several parts those that cannot be shown are
+    left out. Raises what the first one raises where none can be.
     """
     first, rest = _first(parts)
     said = [*notes, *first[1].shown.notes]
@@ -75,9 +88,9 @@ def answer(
         headers["Content-Type"] = writer.content_type(first[1].shown.media_type)
         return FileStream(_body(writer, first, rest), headers=headers)
     location, opened = first
-    media_type = opened.shown.media_type
-    headers |= _fields(location, opened.shown) | _care(media_type)
-    return FileStream(opened.pieces(), headers=headers)
+    headers |= _fields(location, opened.shown) | _care(opened.shown.media_type)
+    body = Ranged(headers["Content-Type"], opened.shown.length, tag, opened.cut, opened.close)
+    return in_ranges(request, body, headers, limits.ranges_max)
 
 
 def warning(request: Request, notes: Iterable[str]) -> dict[str, str]:

@@ -25,13 +25,17 @@ from processes.presentation_states import Presented
 from processes.retrieve import Wanted
 
 _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
+_CONTENT: dict[str, Any] = {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN, DICOM)}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The instance", "content": {name: {} for name in (JPEG, PNG, GIF, HTML, PLAIN, DICOM)}},
+    200: {"description": "The instance", "content": _CONTENT},
+    206: {"description": "The ranges of what is shown that were asked for", "content": _CONTENT},
     304: {"description": "The asker has it"},
     400: {"description": "The request has faults: all are named"},
     403: {"description": "The asker may not retrieve"},
     404: {"description": "There is no such instance or frame"},
     406: {"description": "It cannot be had in an acceptable media type or transfer syntax"},
+    412: {"description": "It is another than the asker means"},
+    416: {"description": "There are no such bytes"},
     503: {"description": "Come again"},
 }
 _PARAMETERS = [
@@ -107,7 +111,7 @@ def _shown(rooms: Retrieval, request: Request, wanted: Wanted, rendering: Render
     tag = etag([one.image, *([one.state] if one.state else ())], rendering)
     if is_known(request, tag):
         return unchanged(tag)
-    return answer(request, [part(rooms, request, one, rendering)], (), tag, notes)
+    return answer(request, [part(rooms, request, one, rendering)], (), tag, rooms.limits, notes)
 
 
 def _presented(rooms: Retrieval, image: Wanted, *uids: str) -> Presented:
