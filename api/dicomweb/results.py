@@ -22,9 +22,15 @@ _DEFAULTS = {
 """Tables 10.6.3-3 to 10.6.3-5; Retrieve URL and Instance Availability are answered at each level."""
 
 _IF_PRESENT = frozenset(
-    ("00080201", "0008103E", "00400244", "00400245", "00400275", "00280008", "00280010", "00280011", "00280100")
+    (
+        *("00080061", "00080201", "0008103E", "00280008", "00280010"),
+        *("00280011", "00280100", "00400244", "00400245", "00400275"),
+    )
 )
-"""Answered only where there is a value ("shall be present if known"): an SR has no rows."""
+"""Answered only where there is a value ("shall be present if known"): an SR has no rows.
+
+Modalities in Study too: of one study whose objects name none, OHIF's list of all studies breaks otherwise.
+"""
 
 _ALWAYS: Mapping[str, Mapping[str, Any]] = {
     SPECIFIC_CHARACTER_SET: {"vr": "CS", "Value": ["ISO_IR 192"]},

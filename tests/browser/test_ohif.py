@@ -21,6 +21,8 @@ _ROOT = Path(__file__).parent.parent.parent
 _CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
 _SECONDS = 60
 _STUDIES = {"slices": "CT_small.dcm", "frames": "examples_ybr_color.dcm", "compressed": "JPEG2000.dcm"}
+_LISTED = {**_STUDIES, "nameless": "MR_small.dcm"}
+"""Also a study whose object names no modality."""
 
 
 def _build() -> Path:
@@ -33,10 +35,12 @@ def _stored(archive: Archive, name: str, count: int) -> str:
     study, series = generate_uid(), generate_uid()
     images = []
     for number in range(1, count + 1):
-        image = dcmread(get_testdata_file(_STUDIES[name]))
+        image = dcmread(get_testdata_file(_LISTED[name]))
         image.StudyInstanceUID, image.SeriesInstanceUID, image.InstanceNumber = study, series, number
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         image.PatientID = image.PatientName = name.upper()
+        if name == "nameless":
+            del image.Modality
         if "ImagePositionPatient" in image:
             image.ImagePositionPatient = [*image.ImagePositionPatient[:2], 5.0 * number]
         images.append(image)
@@ -52,7 +56,7 @@ def archive() -> Iterator[Archive]:
 
 @pytest.fixture(scope="module")
 def studies(archive: Archive) -> dict[str, str]:
-    return {name: _stored(archive, name, 3 if name == "slices" else 1) for name in _STUDIES}
+    return {name: _stored(archive, name, 3 if name == "slices" else 1) for name in _LISTED}
 
 
 @pytest.fixture(scope="module")

@@ -18,3 +18,12 @@ def test_C7_8_attributes_of_items_are_in_the_order_of_their_tags() -> None:
     search = search_parameters(f"includefield={asked}".encode(), Limits())
     answered = Selection(search, Level.STUDY, [Level.STUDY], "http://x").of(record)
     assert list(answered["00081032"]["Value"][0]["0040A170"]["Value"][0]) == tags
+
+
+def test_C7_2_modalities_in_study_are_left_out_where_there_are_none() -> None:
+    """Table 10.6.3-3. OHIF's list of studies breaks at one that has them without a Value; who asks for them gets it."""
+    record = {"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00080061": {"vr": "CS"}}
+    for query_string, expected in ((b"", None), (b"includefield=ModalitiesInStudy", {"vr": "CS"})):
+        search = search_parameters(query_string, Limits())
+        answered = Selection(search, Level.STUDY, [Level.STUDY], "http://x").of(record)
+        assert answered.get("00080061") == expected
