@@ -73,6 +73,12 @@ def _one(rooms: Retrieval, request: Request, *uids: str) -> Response:
     opened = ExitStack()
     try:
         value = _opened(rooms, opened, wanted, path)
+    except HttpRefusal as refusal:
+        if path != _PIXEL_DATA or refusal.status != 406:
+            raise
+        # What cannot be decoded can still be had as it is.
+        return pixels_of(rooms, request, wanted)
+    try:
         if value is None:
             raise HttpRefusal(404, "there is no such bulk data")
         if is_known(request, etag):

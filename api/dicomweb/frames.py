@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -191,14 +191,23 @@ def _body(writer: MultipartWriter, parts: Iterable[tuple[str, FramePart]]) -> Ge
 
 
 def _forms(request: Request) -> list[Form]:
-    return [_form(one) for one in accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"))]
+    asked = accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"))
+    return [form for one in asked for form in _forms_of(one)]
 
 
-def _form(wanted: MediaType) -> Form:
+def _forms_of(wanted: MediaType) -> Iterator[Form]:
+    """A range of images or videos is each of them (RFC 9110 12.5.1)."""
     syntax = wanted.parameters.get("transfer-syntax") or WEB_DEFAULT
-    if wanted.covers(MULTIPART_RELATED):
-        return False, wanted.part_type.removeprefix("*/*") or ANYTHING, syntax, wanted.q
-    return True, OCTETS if wanted.covers(OCTETS) else wanted.name, syntax, wanted.q
+    is_single = not wanted.covers(MULTIPART_RELATED)
+    name = wanted.name if is_single else wanted.part_type.removeprefix("*/*") or ANYTHING
+    if is_single and wanted.covers(OCTETS):
+        name = OCTETS
+    if not name.endswith("/*"):
+        yield is_single, name, syntax, wanted.q
+        return
+    for media in SYNTAXES:
+        if media.startswith(name[:-1]) and (wanted.covers(media) or not is_single):
+            yield is_single, media, syntax, wanted.q
 
 
 def _chosen(

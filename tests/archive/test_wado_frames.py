@@ -285,6 +285,27 @@ def test_C7_7_pixel_data_is_all_frames(archive: Archive, files: dict[str, Path],
         assert get(archive, _path(name, "pixeldata"), OCTETS)[2] == content
 
 
+@pytest.mark.parametrize("accept", ["image/*", "image/png, image/*;q=0.5", 'multipart/related; type="image/*"'])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plain", f"image/jpeg; transfer-syntax={JPEGLosslessSV1}"),
+        ("j2k", f"image/jp2; transfer-syntax={JPEG2000Lossless}"),
+        ("rle", f"image/dicom-rle; transfer-syntax={RLELossless}"),
+        ("jpeg", f"image/jpeg; transfer-syntax={JPEGBaseline8Bit}"),
+    ],
+)
+def test_C7_5_any_image_is_what_is_stored_where_that_is_one(
+    archive: Archive, accept: str, name: str, expected: str
+) -> None:
+    """RFC 9110 12.5.1: a media range; Table 8.7.3-5: the first of a frame's media types is the default."""
+    status, headers, body = get(archive, _path(name), accept)
+    fields = parts_of(headers, body)[0][0] if accept.startswith("multipart") else headers
+    assert (status, fields["Content-Type"]) == (200, expected)
+    status, headers, _ = get(archive, _path(name), "image/jpeg;q=0, image/*")
+    assert (status, headers.get_content_type() == "image/jpeg") == (200, False), "12.4.2: no weight"
+
+
 @pytest.mark.parametrize("accept", ['multipart/related; type="{}"', "multipart/related; type={}; transfer-syntax=*"])
 @pytest.mark.parametrize(("name", "media_type"), [("j2k", "image/jp2"), ("rle", "image/dicom-rle")])
 def test_C7_7_C7_9_compressed_bulk_data_is_given_as_it_is_stored(
@@ -322,15 +343,23 @@ def test_C7_7_a_video_is_one_stream(archive: Archive) -> None:
     assert get(archive, _path("video"), "video/mp4")[0] == 406
 
 
+def test_C7_9_pixel_data_that_cannot_be_decoded_is_given_as_it_is(archive: Archive) -> None:
+    """8.7.3: a BulkDataURI that metadata names can be retrieved where its media type is acceptable."""
+    path = f"/studies/{BROKEN}/series/{BROKEN}.1/instances/{BROKEN}.1.1/bulkdata/7FE00010"
+    status, headers, body = get(archive, path, "*/*")
+    ((fields, content),) = parts_of(headers, body)
+    assert (status, content) == (200, bytes(100))
+    assert fields["Content-Type"] == f"image/jpeg; transfer-syntax={JPEGBaseline8Bit}"
+    assert get(archive, path, OCTETS)[0] == 406
+
+
 def test_C7_9_all_bulk_data_of_what_has_none_or_none_that_can_be_had(archive: Archive) -> None:
     """Table 10.4.3-1: 404 where there is none, 406 where none can be had; a multipart has a part (RFC 2046 5.1.1)."""
     for resource in (_path("none", "bulkdata"), f"/studies/{STUDY}/series/{SERIES}.2/bulkdata"):
         status, headers, _ = get(archive, resource)
         assert status == (404 if "99" in resource else 406)
         assert headers.get_content_type() == "application/problem+json"
-    broken = f"/studies/{BROKEN}/series/{BROKEN}.1"
-    for resource in (f"{broken}/instances/{BROKEN}.1.1/bulkdata/7FE00010", f"{broken}/bulkdata"):
-        assert get(archive, resource)[0] == 406
+    assert get(archive, f"/studies/{BROKEN}/series/{BROKEN}.1/bulkdata")[0] == 406
 
 
 def test_C7_6_C7_9_all_bulk_data_without_a_value_never_looks_whole(archive: Archive) -> None:
