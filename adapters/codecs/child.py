@@ -51,14 +51,14 @@ def main() -> None:
         descriptors = [descriptor for _, _, data in passed for (descriptor,) in _DESCRIPTOR.iter_unpack(data)]
         rest = iter(descriptors)
         try:
-            answers = [answered(one, [*islice(rest, count)], limits) for one, count in json.loads(message)]
+            answers = answered([(one, [*islice(rest, count)]) for one, count in json.loads(message)], limits)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         parent.send(json.dumps(answers).encode())
 
 
-def _load() -> Callable[[dict[str, Any], list[int], Limits], dict[str, Any]]:
+def _load() -> Callable[[list[tuple[dict[str, Any], list[int]]], Limits], list[dict[str, Any]]]:
     """Load all that will ever be needed, afterwards no file can be opened; what performs a request."""
     import imagecodecs
     from pydicom.charset import python_encoding

@@ -23,8 +23,8 @@ _DESCRIBING = frozenset((*image.NUMBERS, *image.TEXTS))
 
 def changes(stored: StoredObject, form: Form) -> dict[int, Change]:
     """The icons as they are written in a form, where one is compressed. Raises Unfit where it is damaged."""
-    sequence = stored.element(_ICONS)
-    if sequence is None or stored.syntax in NATIVE:
+    sequence = None if stored.syntax in NATIVE else stored.element(_ICONS)
+    if sequence is None:
         return {}
     written, are_compressed = [], False
     for one in items(stored.source, stored.form, sequence.value, sequence.end, 1):

@@ -9,7 +9,7 @@ import os
 import resource
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,13 @@ import numpy as np
 from adapters.codecs import consumer_images, rewriting
 from adapters.codecs.decoding import colour_after, rgb
 from adapters.codecs.object import StoredObject
+from adapters.codecs.sinks import Pieces
 from adapters.codecs.unfit import Absent, Unacceptable, Unasked, Unfit
 from adapters.rendering.shown import show
 from domain.limits import Limits
 
+Asked = tuple[dict[str, Any], list[int]]
+Steps = Generator[None, None, dict[str, Any]]
 _LENGTH = struct.Struct("<Q")
 
 
@@ -29,11 +32,28 @@ def _more_time(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + seconds + 1, resource.RLIM_INFINITY))
 
 
-def answered(request: dict[str, Any], descriptors: list[int], limits: Limits) -> dict[str, Any]:
-    """Perform a request. What is wrong is told in the answer, as ``Workers.ask`` reads it."""
+def answered(requests: list[Asked], limits: Limits) -> list[dict[str, Any]]:
+    """Perform requests, a step of each in turn: code and its data are in the caches for those after the first.
+
+    What is wrong with one is told in its answer, as ``Workers.ask`` reads it.
+    """
+    performed = [_steps(*asked, limits) for asked in requests]
+    answers: list[dict[str, Any] | None] = [None] * len(requests)
+    while None in answers:
+        for number, one in enumerate(performed):
+            if answers[number] is None:
+                answers[number] = _stepped(one, limits)
+    return [answer or {} for answer in answers]
+
+
+def _stepped(performed: Steps, limits: Limits) -> dict[str, Any] | None:
+    """Take the next step; the answer, if it was the last."""
     _more_time(limits.codec_cpu_seconds)
     try:
-        return _performed(request, descriptors, limits)
+        next(performed)
+    except StopIteration as ended:
+        answer: dict[str, Any] = ended.value
+        return answer
     except Unacceptable as unacceptable:
         return {"unacceptable": str(unacceptable)}
     except Unfit as unfit:
@@ -50,24 +70,25 @@ def answered(request: dict[str, Any], descriptors: list[int], limits: Limits) ->
         return {"failed": error.strerror or type(error).__name__}
     except Exception as error:  # noqa: BLE001 - any other fault is the object's: it fails alone
         return {"unfit": f"the object cannot be converted ({type(error).__name__})"}
+    return None
 
 
-def _performed(request: dict[str, Any], descriptors: list[int], limits: Limits) -> dict[str, Any]:
+def _steps(request: dict[str, Any], descriptors: list[int], limits: Limits) -> Steps:
     if request["do"] == "unpack":
         return _unpack(request, descriptors, limits)
     inflated, descriptors = (descriptors[0], descriptors[1:]) if request.get("inflated") else (-1, descriptors)
     place = (descriptors[0], request["offset"], request["length"])
     stored = StoredObject(*place, request["stored"], limits, inflated)
+    if request["do"] == "convert":
+        if stored.native_bytes() > request.get("room", stored.native_bytes()):
+            return {"large": True}
+        return (yield from _convert(stored, request, descriptors[-1], limits))
     return _done(stored, request, descriptors, limits)
 
 
 def _done(stored: StoredObject, request: dict[str, Any], descriptors: list[int], limits: Limits) -> dict[str, Any]:
     wanted, out = request.get("wanted", ""), descriptors[-1]
     match request["do"]:
-        case "convert":
-            if stored.native_bytes() > request.get("room", stored.native_bytes()):
-                return {"large": True}
-            return _convert(stored, request, out, limits)
         case "encode":
             _spool(stored, wanted, request["first"], request["count"], descriptors[1], out, limits)
             return {}
@@ -85,7 +106,7 @@ def _done(stored: StoredObject, request: dict[str, Any], descriptors: list[int],
     raise ValueError(request["do"])
 
 
-def _convert(stored: StoredObject, request: dict[str, Any], out: int, limits: Limits) -> dict[str, Any]:
+def _convert(stored: StoredObject, request: dict[str, Any], out: int, limits: Limits) -> Steps:
     """The whole object, if it is small enough to be one process's work; else how many frames it has."""
     wanted, alone_max = request["wanted"], request["alone_max"]
     needs_pixels = rewriting.needs_pixels(stored.syntax, wanted)
@@ -96,19 +117,28 @@ def _convert(stored: StoredObject, request: dict[str, Any], out: int, limits: Li
     image = stored.image()
     if image.frames > 1 and image.decoded_bytes * image.frames > alone_max:
         return {"frames": image.frames, "frame_bytes": image.decoded_bytes}
+    header = rewriting.header_ahead(stored, wanted) if "room" in request else None
+    yield
     encoded: list[bytes] = []
     for number in range(image.frames):
         if number:
             _more_time(limits.codec_cpu_seconds)
         encoded += rewriting.frames(stored, wanted, number, 1)
-    return _written(stored, request, [len(frame) for frame in encoded], encoded, out)
+    return _written(stored, request, [len(frame) for frame in encoded], encoded, out, header)
 
 
 def _written(
-    stored: StoredObject, request: dict[str, Any], lengths: list[int], pixels: Iterable[bytes], out: int
+    stored: StoredObject,
+    request: dict[str, Any],
+    lengths: list[int],
+    pixels: Iterable[bytes],
+    out: int,
+    header: Pieces | None = None,
 ) -> dict[str, Any]:
     as_instance = request["lossy_as_instance"]
-    return rewriting.write(stored, request["wanted"], lengths, pixels, out, lossy_as_instance=as_instance)._asdict()
+    return rewriting.write(
+        stored, request["wanted"], lengths, pixels, out, header, lossy_as_instance=as_instance
+    )._asdict()
 
 
 def _spool(stored: StoredObject, wanted: str, first: int, count: int, lengths: int, out: int, limits: Limits) -> None:

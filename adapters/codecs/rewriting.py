@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from adapters.codecs.decoding import colour_after
 from adapters.codecs.elements import PIXEL_DATA, Element, Form, Rewriting, Source, element_bytes, elements, header
 from adapters.codecs.image import Image
 from adapters.codecs.object import StoredObject
+from adapters.codecs.sinks import Deflated, File, Pieces, Sink
 from adapters.codecs.unfit import Unfit
 from adapters.dicom.byte_order import swapped
 from adapters.dicom.frames import UNDEFINED
@@ -33,23 +32,11 @@ from domain.transcoding import (
 )
 
 _PIECE = 1024 * 1024
-_GATHERED = 1024 * 1024
-_PIECES_MAX = 512
-"""The kernel takes 1024 at once."""
-
 _ALWAYS_LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR)
 _PERHAPS_LOSSY = (JPEG_2000, HTJ2K)
 _LONG_LENGTH_MAX = 0xFFFF_FFFE
 _OF_ENCAPSULATION = (fragments.EXTENDED_OFFSETS, fragments.EXTENDED_LENGTHS, fragments.TOTAL_LENGTH)
 _DESCRIBING_GROUPS = (0x0028, 0x7FE0)
-
-
-class Sink(Protocol):
-    """Where bytes are written."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write all of it."""
-        ...
 
 
 class Written(NamedTuple):
@@ -58,57 +45,6 @@ class Written(NamedTuple):
     length: int
     lost: bool
     own_uid: str
-
-
-class _File:
-    """Gathers pieces, so that each element is not a system call; what was in the file before is gone."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._gathered: list[bytes] = []
-        self._waiting = 0
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._waiting += len(data)
-        if self._waiting >= _GATHERED or len(self._gathered) == _PIECES_MAX:
-            self._pass_on()
-
-    def finish(self) -> None:
-        self._pass_on()
-        os.ftruncate(self._descriptor, self.size)
-
-    def _pass_on(self) -> None:
-        pieces: list[bytes] = self._gathered
-        written = os.pwritev(self._descriptor, pieces, self.size) if pieces else 0
-        if written < self._waiting:
-            whole = b"".join(pieces)
-            while written < len(whole):
-                written += os.pwrite(self._descriptor, memoryview(whole)[written:], self.size + written)
-        self.size += self._waiting
-        self._gathered, self._waiting = [], 0
-
-
-class _Deflated:
-    """What is written to it is deflated, without a zlib header, of even length (PS3.5 A.5)."""
-
-    def __init__(self, out: _File) -> None:
-        self._out = out
-        self._deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        self._written = 0
-
-    def write(self, data: bytes) -> None:
-        self._pass_on(self._deflater.compress(data))
-
-    def finish(self) -> None:
-        self._pass_on(self._deflater.flush())
-        self._pass_on(b"\0" * (self._written % 2))
-        self._out.finish()
-
-    def _pass_on(self, data: bytes) -> None:
-        self._written += len(data)
-        self._out.write(data)
 
 
 def needs_pixels(stored: str, wanted: str) -> bool:
@@ -137,31 +73,45 @@ def was_lossy(stored: StoredObject) -> bool:
     return stored.syntax in _PERHAPS_LOSSY and is_irreversible(stored.frames().frame(0))
 
 
+def header_ahead(stored: StoredObject, wanted: str) -> Pieces | None:
+    """The header of a small object before its pixels are encoded; None where it will tell of what they lost."""
+    if wanted in ENCODED_LOSSY:
+        return None
+    header, form = Pieces(), _form(wanted)
+    changes = icons.changes(stored, form) | _changes(stored, stored.image(), wanted, ())
+    _write_header(stored, form, changes, header)
+    return header
+
+
 def write(
     stored: StoredObject,
     wanted: str,
     lengths: Sequence[int],
     pixels: Iterable[bytes],
     out: int,
+    ahead: Pieces | None = None,
     *,
     lossy_as_instance: bool = False,
 ) -> Written:
     """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`frames`, in pieces of any size.
 
-    With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own.
+    ``ahead`` is what :func:`header_ahead` made, if anything. With ``lossy_as_instance`` what is compressed with loss
+    becomes an instance of its own.
     """
-    target = encoding_of(wanted)
-    form = Form(target.implicit, target.big_endian)
-    file = _File(out)
-    sink: _File | _Deflated = _Deflated(file) if wanted == DEFLATED else file
-    changes = icons.changes(stored, form)
+    form = _form(wanted)
+    file = File(out)
+    sink: File | Deflated = Deflated(file) if wanted == DEFLATED else file
     lost = bool(lengths) and wanted in ENCODED_LOSSY
-    if lengths:
-        changes |= _changes(stored, stored.image(), wanted, lengths)
-    if lost:
-        ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
-        changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
-    _write_header(stored, form, changes, sink)
+    if ahead is None:
+        changes = icons.changes(stored, form)
+        if lengths:
+            changes |= _changes(stored, stored.image(), wanted, lengths)
+        if lost:
+            ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
+            changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
+        _write_header(stored, form, changes, sink)
+    for piece in ahead or ():
+        sink.write(piece)
     tail = stored.tail
     if lengths:
         _write_pixels(stored.image(), wanted, form, lengths, pixels, sink)
@@ -172,6 +122,11 @@ def write(
     _write_tail(stored, tail, form, sink)
     sink.finish()
     return Written(file.size, lost, derivation.own_uid(stored, wanted) if lost and lossy_as_instance else "")
+
+
+def _form(wanted: str) -> Form:
+    target = encoding_of(wanted)
+    return Form(target.implicit, target.big_endian)
 
 
 def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Sequence[int]) -> dict[int, Change]:
