@@ -7,7 +7,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from domain.errors import Because, Refused
@@ -47,6 +47,22 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class _Report:
+    """What is told of a whole retrieval once, and not for each object."""
+
+    lossy: list[str] = field(default_factory=list)
+    """The syntaxes of what lost and is still called as its original is."""
+    unfit: list[tuple[str, str]] = field(default_factory=list)
+    """A syntax in which an object cannot be had, and why."""
+
+    def tell(self) -> None:
+        for syntax, count in Counter(self.lossy).items():
+            _LOG.warning("%d objects were compressed with loss (%s) and kept their SOP Instance UIDs", count, syntax)
+        for (syntax, why), count in Counter(self.unfit).items():
+            _LOG.warning("%d objects cannot be had in %s: %s", count, syntax, why)
+
+
+@dataclass(frozen=True, slots=True)
 class Outbox:
     """What makes objects ready for a peer. ``order`` names the syntaxes to try for an object, best first.
 
@@ -63,10 +79,10 @@ class Outbox:
         """Each object with the way to have it. What was begun and is not had is dropped with the iterator."""
         waiting: deque[tuple[Wanted, Ready]] = deque()
         ahead = iter(wanted)
-        lossy: list[str] = []
+        report = _Report()
         try:
             while True:
-                self._begin(ahead, waiting, lossy)
+                self._begin(ahead, waiting, report)
                 if not waiting:
                     return
                 yield waiting[0]
@@ -74,12 +90,9 @@ class Outbox:
         finally:
             for _, ready in waiting:
                 ready.drop()
-            for syntax, count in Counter(lossy).items():
-                _LOG.warning(
-                    "%d objects were compressed with loss (%s) and kept their SOP Instance UIDs", count, syntax
-                )
+            report.tell()
 
-    def _begin(self, ahead: Iterator[Wanted], waiting: deque[tuple[Wanted, Ready]], lossy: list[str]) -> None:
+    def _begin(self, ahead: Iterator[Wanted], waiting: deque[tuple[Wanted, Ready]], report: _Report) -> None:
         """Begin what comes next once half is had, so that many begin at a time; at least one more than children."""
         parallel = self.codecs.parallel
         begun = sum(one.content.size for one, _ in waiting)
@@ -87,12 +100,12 @@ class Outbox:
         if len(waiting) > parallel and is_half_there:
             return
         for one in islice(ahead, parallel * _AHEAD - len(waiting)):
-            waiting.append((one, self._begun(one, lossy)))
+            waiting.append((one, self._begun(one, report)))
             begun += one.content.size
             if len(waiting) > parallel and begun >= parallel * _AHEAD_BYTES:
                 return
 
-    def _begun(self, one: Wanted, lossy: list[str]) -> Ready:
+    def _begun(self, one: Wanted, report: _Report) -> Ready:
         stored = one.content.transfer_syntax_uid
         order = self.order(one)
         if not order:
@@ -102,18 +115,18 @@ class Outbox:
 
         def cannot(syntax: str, error: Exception) -> None:
             # That the temp folder is full is said once, where it is seen, and not for each object.
-            is_full = isinstance(error, Refused) and error.because is Because.OUT_OF_RESOURCES
-            level = logging.DEBUG if is_full else logging.WARNING
-            _LOG.log(level, "instance %s cannot be had in %s: %s", one.sop_instance_uid, syntax, error)
+            if not (isinstance(error, Refused) and error.because is Because.OUT_OF_RESOURCES):
+                report.unfit.append((syntax, str(error)))
+            _LOG.debug("instance %s cannot be had in %s: %s", one.sop_instance_uid, syntax, error)
 
         begun = self.codecs.begin(Conversion(lambda: self._open(one), one.content.size, order, cannot))
-        return Ready(lambda: self._taken(begun, lossy), begun)
+        return Ready(lambda: self._taken(begun, report), begun)
 
-    def _taken(self, begun: Future[Stored], lossy: list[str]) -> Stored:
-        """What was converted; ``lossy`` gets the syntax of what lost and is still called as its original is."""
+    def _taken(self, begun: Future[Stored], report: _Report) -> Stored:
+        """What was converted."""
         stored = self.wait(begun)
         if stored.lost and not stored.own_uid:
-            lossy.append(stored.transfer_syntax_uid)
+            report.lossy.append(stored.transfer_syntax_uid)
         return stored
 
     def _open(self, one: Wanted) -> Stored:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import MIB
 from processes.outbox import Outbox
@@ -66,6 +67,32 @@ def test_F45_so_much_is_begun_ahead_and_no_more(size: int, at_first: int) -> Non
         had += 1
     assert had == len(ahead) == 40
     assert max(ahead) == at_first
+
+
+def test_C3_9_what_cannot_be_had_as_preferred_is_told_once_a_retrieval_and_not_for_each_object(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def begin(conversion: Conversion) -> Future[Stored]:
+        why = "12 bits" if conversion.length == 1 else "signed"
+        conversion.cannot(WANTED, Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, why))
+        conversion.cannot(WANTED, Refused(Because.OUT_OF_RESOURCES, "the temp folder is full"))
+        done: Future[Stored] = Future()
+        done.set_result(Stored(os.open(os.devnull, os.O_RDONLY), 0, 0, STORED))
+        return done
+
+    codecs: Any = SimpleNamespace(parallel=2, begin=begin)
+    outbox = Outbox(SimpleNamespace(), codecs, lambda _: [WANTED, STORED], lambda begun: begun.result())
+    sizes = [1] * 50 + [2] * 3
+    wanted = [
+        Wanted("1", str(number), "2", "3", Content("d", sizes[number], 0, STORED, "s", "p")) for number in range(53)
+    ]
+    with caplog.at_level("WARNING", "annals.outbox"):
+        for _, ready in outbox.ready(wanted):
+            os.close(ready().descriptor)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"50 objects cannot be had in {WANTED}: 12 bits",
+        f"3 objects cannot be had in {WANTED}: signed",
+    ]
 
 
 def _is_open(descriptor: int) -> bool:
