@@ -198,6 +198,8 @@ def install_for_device(
     """
     faults = [*filter(None, [ae_title_fault(ae_title)]), *_faults(presented, now, limits)]
     if not presented.certificate.is_ca:
+        if presented.purposes is not None and not presented.purposes & {"server_auth", "client_auth", "any"}:
+            faults.append("it is for neither TLS clients nor TLS servers (extended key usage)")
         faults += [
             f"it is the certificate of {other!a} already"
             for other, known in others.items()

@@ -288,6 +288,15 @@ def test_DEV_2_a_devices_own_certificate_belongs_to_one_AE_title_and_a_root_to_m
         certificate.install_for_device(None, "\\", read(issue("x", days=(-9, -1)), key=False), {}, NOW, LIMITS)
 
 
+def test_B57_DEV_2_a_devices_certificate_is_for_TLS_in_one_direction_at_least() -> None:
+    for purpose in ("server_auth", "client_auth"):
+        one = read(issue("x", purposes=(purpose,)), key=False)
+        assert certificate.install_for_device(None, "CT", one, {}, NOW, LIMITS)
+    mail = read(issue("x", purposes=("email",)), key=False)
+    with pytest.raises(InvalidInput, match="neither TLS clients nor TLS servers"):
+        certificate.install_for_device(None, "CT", mail, {}, NOW, LIMITS)
+
+
 def test_B29_a_peers_certificate_is_known_itself_or_by_its_signer() -> None:
     known_leaf, known_root = read(LEAF, key=False).certificate, read(CA, key=False).certificate
     assert rests_on([LEAF.der], known_leaf)
