@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from domain.errors import Because, Refused
 from domain.limits import MIB, Limits
 from domain.transcoding import DEFLATED, RLE
 from tests.codecs.pictures import made, saved, transcoded
+from tests.edges import edges
 
 LIMITS = Limits(temp_free_min=1 * MIB)
 PICTURE = {"rows": 512, "columns": 512, "frames": 12}
@@ -97,3 +99,18 @@ def test_STO_3_a_temp_folder_that_is_not_there_refuses(tmp_path: Path) -> None:
     closed.write_bytes(b"")
     with pytest.raises(Refused, match="Not a directory"), TemporaryFolder(LIMITS, str(closed)).file():
         pass
+
+
+@edges
+def test_D21_STO_3_temp_files_are_made_down_to_so_much_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    folder = TemporaryFolder(LIMITS, str(tmp_path))
+    free = SimpleNamespace(f_frsize=1, f_bavail=LIMITS.temp_free_min + off)
+    monkeypatch.setattr(os, "statvfs", lambda _: free)
+    if off >= 0:
+        with folder.file() as descriptor:
+            assert os.write(descriptor, b"x") == 1
+    else:
+        with pytest.raises(Refused, match="temp_free_min"), folder.file():
+            pass

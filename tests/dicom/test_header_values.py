@@ -468,3 +468,21 @@ def test_D21_numbers_are_indexed_up_to_the_last_that_is_whole_within_so_many_cha
     header = read(minimal([(0x00281050, "DS", text("\\".join(map(str, numbers))))]), limits=Limits(indexed_text_max=40))
     assert header.attributes["00281050"]["Value"] == numbers[:20]
     assert header.warnings == (("WindowCenter: is cropped in the index",) if off > 0 else ())
+
+
+@edges
+def test_D21_so_many_warnings_are_told_of_a_header(off: int) -> None:
+    long = [0x00080090, 0x00081030, 0x0008103E, 0x00104000][: 3 + off]
+    header = read(
+        minimal([(tag, "LO", text("x" * 50)) for tag in long]),
+        limits=Limits(indexed_text_max=40, header_warnings_max=3),
+    )
+    assert len(header.warnings) == min(3, 3 + off)
+
+
+@edges
+def test_D21_the_indexed_sequences_have_so_many_bytes_with_32_for_each_element_and_no_more(off: int) -> None:
+    items = item(element(0x00080100, "SH", text("CODE")) + element(0x00080102, "SH", text("DCM ")))
+    header = read(minimal([(0x00081032, "SQ", items)]), limits=Limits(indexed_sequences_max=2 * (4 + 32) - off))
+    told = ("the indexed sequences are larger than indexed_sequences_max",)
+    assert header.warnings == (told if off > 0 else ())

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import psycopg
@@ -41,7 +42,11 @@ from tests.edges import edges
 
 BY = Actor("device", "WS", "192.0.2.7")
 LIMITS = Limits(
-    commitment_answer_seconds=0.5, commitment_decisions_max=1, database_timeout_seconds=2.0, commitment_body_max=1_000
+    commitment_answer_seconds=0.5,
+    commitment_decisions_max=1,
+    database_timeout_seconds=2.0,
+    commitment_body_max=1_000,
+    commitment_at_once_max=3,
 )
 ONE = {"00081199": sequence(sop("1.1"))}
 
@@ -73,9 +78,17 @@ class Site:
         problems.install(app)
         self._app = Bounds(app, Origin(), LIMITS)
 
-    def post(self, uid: str, size: int = 0, *, in_pieces: bool = False) -> httpx.Response:
+    def keep(self, *instances: str) -> None:
+        change = self.room.log.change
+        for uid in instances:
+            stored = InstanceStored(uid, CT_CLASS, "1.8", "1.9", Content("d", 1, 0, "1.2", "default", "p"), "", "")
+            change(instance.KIND, uid, lambda _, stored=stored: [stored], fold=instance.fold, by=BY)  # type: ignore[misc]
+
+    def post(
+        self, uid: str, size: int = 0, *, in_pieces: bool = False, asked: dict[str, Any] | None = None
+    ) -> httpx.Response:
         """Ask; the body is filled up to a size, and in pieces its length is not told."""
-        body = json.dumps(ONE).encode().ljust(size)
+        body = json.dumps(asked or ONE).encode().ljust(size)
         return self._said("POST", uid, {"Content-Type": "application/dicom+json"}, _pieces(body) if in_pieces else body)
 
     def get(self, uid: str) -> httpx.Response:
@@ -101,12 +114,12 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
 def site(dsn: str) -> Iterator[Site]:
     log = EventLog(dsn, FACTS, LIMITS)
     log.open()
-    stored = InstanceStored("1.1", CT_CLASS, "1.8", "1.9", Content("d", 1, 0, "1.2", "default", "p"), "", "")
-    log.change(instance.KIND, "1.1", lambda _: [stored], fold=instance.fold, by=BY)
     disk = Disk()
     # FastAPI remembers every endpoint for ever, and what that refers to.
     known: EventLog = weakref.proxy(log)
-    yield Site(Commitments(known, disk, StoragesByLog(known), lambda: datetime.now(UTC), LIMITS), disk)
+    made = Site(Commitments(known, disk, StoragesByLog(known), lambda: datetime.now(UTC), LIMITS), disk)
+    made.keep("1.1")
+    yield made
     disk.is_free.set()
     log.close()
 
@@ -179,3 +192,18 @@ def test_D21_B45_a_request_past_its_size_is_413(site: Site, off: int, in_pieces:
     site.disk.is_free.set()
     answer = site.post("2.8", LIMITS.commitment_body_max + off, in_pieces=in_pieces)
     assert answer.status_code in ((200, 202) if off <= 0 else (413,)), answer.text
+
+
+@edges
+def test_D21_C5_9_so_many_instances_are_decided_while_one_waits_and_more_are_left_to_the_worker(
+    site: Site, off: int
+) -> None:
+    site.disk.is_free.set()
+    instances = [f"1.1.{number}" for number in range(LIMITS.commitment_at_once_max + off)]
+    site.keep(*instances)
+    answer = site.post("2.9", asked={"00081199": sequence(*map(sop, instances))})
+    assert answer.status_code in ((200, 202) if off <= 0 else (202,)), answer.text
+    if off <= 0:
+        until(lambda: site.disk.read == len(instances), 60, "their files are read")
+    else:
+        assert site.disk.read == 0

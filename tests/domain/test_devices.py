@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from domain import device
-from domain.device import ALL_RIGHTS, WADO_RIGHTS, DeviceAdded, DeviceChanged, DeviceRemoved, Right
+from domain.device import ALL_RIGHTS, WADO_RIGHTS, Clients, DeviceAdded, DeviceChanged, DeviceRemoved, Right
 from domain.errors import InvalidInput
+from tests.edges import edges
 
 CT = DeviceAdded("CT1", "192.0.2.7", 104)
 WEB = DeviceAdded("", "viewer.example.org", 0, rights=WADO_RIGHTS, kind="WADO")
@@ -104,3 +105,13 @@ def test_DEV_4_no_AE_title_is_the_key_of_a_WADO_device_and_hosts_are_told_apart_
 def test_DEV_1_rights_stand_in_their_order_each_once() -> None:
     assert device.rights_of(["find", "UPLOAD", "FIND"]) == ("UPLOAD", "FIND")
     assert device.rights_of(["x", "download"]) == ("DOWNLOAD", "X")
+
+
+@edges
+def test_D21_DEV_6_so_many_devices_are_registered_and_no_more(off: int) -> None:
+    wanted, clients = DeviceAdded("CT", "192.0.2.7", 104), Clients(used=9 + off, allowed=10)
+    if off <= 0:
+        assert device.add(None, wanted, clients) == [wanted]
+    else:
+        with pytest.raises(InvalidInput, match="10 of 10 used"):
+            device.add(None, wanted, clients)

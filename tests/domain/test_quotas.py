@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.quota import Quota
+from tests.edges import edges
 
 
 def test_B21d_so_many_a_minute_of_each_source_and_the_next_minute_as_many_again() -> None:
@@ -55,3 +56,17 @@ def test_B21d_in_no_minute_that_begins_with_its_first_does_a_source_get_more(
             since[source], taken[source] = now, 0
         assert quota.take(now, source) == (taken[source] < maximum)
         taken[source] += taken[source] < maximum
+
+
+@edges
+def test_D21_B21d_a_source_begins_so_many_in_a_minute_and_no_more(off: int) -> None:
+    quota = Quota(5, 1)
+    assert [quota.take(0.0, "a") for _ in range(5 + off)] == [True] * min(5, 5 + off) + [False] * max(0, off)
+
+
+@edges
+def test_D21_B21d_so_many_sources_have_a_count_of_their_own(off: int) -> None:
+    """Past them, one that comes anew finds the count used up that all the others share."""
+    quota = Quota(1, 3)
+    assert all(quota.take(0.0, source) for source in range(3 + off))
+    assert quota.take(0.0, "anew") == (off <= 0)

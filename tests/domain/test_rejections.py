@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain.limits import Limits
 from domain.rejection import OTHER_PEERS, PeerRejected, Tally, harmless
+from tests.edges import edges
 
 LIMITS = Limits(rejection_interval_seconds=60, rejection_peers_max=4, rejection_titles_max=3)
 
@@ -88,3 +89,25 @@ def test_no_rejection_is_lost_and_no_fact_comes_twice_in_an_interval(moves: list
     assert sum(fact.count for _, fact in told) + sum(fact.count for fact in rest) == counted
     facts = Counter((fact.address, fact.why) for _, fact in told)
     assert all(number <= now / LIMITS.rejection_interval_seconds + 1 for number in facts.values())
+
+
+@edges
+def test_D21_B29_so_many_peers_are_told_apart_and_the_others_together(off: int) -> None:
+    tally = Tally(LIMITS)
+    peers = LIMITS.rejection_peers_max + off
+    for number in range(peers):
+        tally.count(0.0, one(f"10.0.0.{number}"))
+    told = [each.address for each in tally.due(0.0)]
+    assert told == [f"10.0.0.{number}" for number in range(min(peers, LIMITS.rejection_peers_max))] + (
+        [OTHER_PEERS] if off > 0 else []
+    )
+
+
+@edges
+def test_D21_B29_so_many_titles_of_a_peer_are_told(off: int) -> None:
+    tally = Tally(LIMITS)
+    titles = [f"T{number}" for number in range(LIMITS.rejection_titles_max + off)]
+    for title in titles:
+        tally.count(0.0, one(title=title))
+    (told,) = tally.due(0.0)
+    assert (told.calling_ae_titles, told.count) == (tuple(titles[: LIMITS.rejection_titles_max]), len(titles))

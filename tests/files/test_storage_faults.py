@@ -24,6 +24,7 @@ from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import MIB, Limits
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, INSTANCE, element, image, minimal
+from tests.edges import edges
 from tests.files.conftest import LIMITS
 
 LOGGER = "annals.files"
@@ -368,3 +369,21 @@ def test_P13_the_next_storage_is_tried_first(root: Path, mounted: Callable[[str]
     assert keep(files, image()).storage == "other"
     with pytest.raises(Refused, match="no storage"):
         StoredFiles([], LIMITS, Indexer(LIMITS)).check_space()
+
+
+@edges
+def test_D21_NET_8_a_storage_takes_objects_down_to_so_much_free_space(
+    root: Path, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    limits = Limits(storage_free_min=5 * MIB)
+    files = StoredFiles([Storage.open(root, "default", limits)], limits, Indexer(limits))
+    free = SimpleNamespace(f_frsize=1, f_bavail=5 * MIB + off, f_flag=0, f_files=1, f_favail=1)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: free)
+    if off >= 0:
+        files.check_space()
+        files.check_space(off)
+        with pytest.raises(Refused):
+            files.check_space(off + 1)
+    else:
+        with pytest.raises(Refused, match="storage_free_min"):
+            files.check_space()

@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from adapters.log.codec import UnknownFact
 from adapters.log.log import EventLog
-from adapters.log.recorder import WRITER_LOCK
+from adapters.log.recorder import WRITER_LOCK, Recorder
 from annals.compose import FACTS
 from domain import device
 from domain.association import AssociationAborted, abort
@@ -26,6 +28,7 @@ from domain.device import DeviceAdded
 from domain.errors import Unavailable
 from domain.event import Actor
 from domain.limits import Limits
+from tests.edges import edges
 from tests.postgres.between import LosesAnswers
 
 BY = Actor("user", "test", "127.0.0.1")
@@ -371,3 +374,56 @@ def test_a_reader_passes_over_what_it_does_not_want_and_stops_at_what_nobody_kno
             older.read_wanted(0, 10, wanted)
     finally:
         older.close()
+
+
+@edges
+def test_D21_an_append_is_tried_so_often_and_then_refused(dsn: str, log: EventLog, off: int) -> None:
+    """Before each try another one was faster."""
+    tries = []
+    few = EventLog(dsn, FACTS, Limits(append_attempts_max=3))
+    few.open()
+
+    def verb(_: None) -> list[AssociationAborted]:
+        tries.append(len(tries))
+        if len(tries) < 3 + off:
+            note(log, "AE")
+        return [AssociationAborted("AE", "SLOW", 1, 0, "test")]
+
+    try:
+        if off <= 0:
+            few.change("peer", "AE", verb, by=BY)
+        else:
+            with pytest.raises(Unavailable, match="changed by others"):
+                few.change("peer", "AE", verb, by=BY)
+    finally:
+        few.close()
+    assert len(tries) == min(3, 3 + off)
+    assert len(log.stream("peer", "AE")) == min(3, 3 + off)
+
+
+@edges
+def test_D21_what_waits_is_committed_so_many_together_and_no_more(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    together: list[int] = []
+    insert = Recorder.insert_events
+
+    def counted(self: Recorder, facts: Sequence[StoredEvent], **others: Any) -> Sequence[int]:
+        together.append(len(facts))
+        return insert(self, facts, **others)
+
+    monkeypatch.setattr(Recorder, "insert_events", counted)
+    opened = EventLog(dsn, FACTS, Limits(commit_batch_max=4))
+    opened.open()
+    writer = opened._writer
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            with writer._turn:
+                waiting = [pool.submit(note, opened, f"AE{number}") for number in range(4 + off)]
+                # The writer's own thread has the first already, and waits for its turn.
+                _until(lambda: writer._queue.qsize() == 3 + off)
+            for one in waiting:
+                one.result()
+    finally:
+        opened.close()
+    assert together == [min(4, 4 + off), *[1] * max(0, off)]

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.network.resolver import Resolver
 from domain.limits import Limits
+from tests.edges import edges
 
 LIMITS = Limits(name_fresh_seconds=10.0, name_kept_seconds=100.0, names_max=8, name_addresses_max=3)
 
@@ -186,3 +187,19 @@ def test_many_who_wait_for_one_name_ask_once() -> None:
         thread.join()
     assert found == [True] * 20
     assert server.asked == ["ct"]
+
+
+@edges
+def test_D21_a_name_has_so_many_addresses_and_no_more(off: int) -> None:
+    most = LIMITS.name_addresses_max
+    server = NameServer(many=[f"10.0.0.{number}" for number in range(most + off)])
+    assert len(Resolver(LIMITS, server).addresses("many", 60.0)) == min(most, most + off)
+
+
+@edges
+def test_D21_so_many_names_are_remembered_those_asked_for_lately(off: int) -> None:
+    names = [f"n{number}" for number in range(LIMITS.names_max + off)]
+    server = NameServer(**{name: ["192.0.2.7"] for name in names})
+    resolver = Resolver(LIMITS, server)
+    assert all(resolver.matches(name, "192.0.2.7", 60.0) for name in names)
+    assert list(resolver._names) == names[max(0, off) :]

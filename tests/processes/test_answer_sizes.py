@@ -73,3 +73,13 @@ def test_D21_C3_11_a_retrieval_has_so_many_sub_operations_and_past_them_none_beg
     with pytest.raises(Refused) as refused:
         retriever.under({Level.STUDY: STUDIES})
     assert refused.value.because is Because.CANNOT_COUNT_MATCHES
+
+
+@edges
+def test_D21_so_many_matches_behind_those_that_are_answered_are_counted_and_one_more_means_more(
+    archive: Archive, off: int
+) -> None:
+    behind = len(STUDIES) - 2
+    finder = Finder(archive.catalogue, Limits(query_remaining_max=behind - off))
+    found, remaining = finder.some(query(Level.STUDY, "STUDY", {"0020000D": Key("UI")}, Limits()), 0, 2)
+    assert (len(found), remaining, remaining > behind - off) == (2, behind, off > 0)

@@ -20,6 +20,8 @@ from processes.derive import Deriver
 from projections.catalogue import CATALOGUE, due
 from projections.derived import Derived, DerivedTables
 from projections.engine import Reader, ReadModel
+from tests.archive.conftest import until
+from tests.edges import edges
 
 KIND = due.KINDS[0]
 LIMITS = Limits(derivation_rest_seconds=0.0, derivation_attempts_max=2, derivation_backoff_seconds=0.001)
@@ -246,3 +248,14 @@ def test_tables_of_another_version_begin_empty(site: Site) -> None:
         assert schemas.fetchall() == [("derived_colour_2",)]
     second.drop()
     assert second.prepare()
+
+
+@edges
+def test_D21_a_series_is_tried_so_often_and_then_it_has_failed(site: Site, off: int) -> None:
+    site.store("1.1.1")
+    site.maker.fault = Refused(Because.CANNOT_UNDERSTAND, "broken")
+    deriver = site.deriver(replace(LIMITS, derivation_attempts_max=3))
+    for _ in range(min(3, 3 + off)):
+        until(deriver.step, 60, "it is tried again")
+    assert site.counts() == ((1, 0) if off < 0 else (0, 1))
+    assert off <= 0 or not deriver.step()

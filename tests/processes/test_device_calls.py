@@ -17,6 +17,7 @@ from domain.errors import Because, Refused
 from domain.event import Actor
 from domain.limits import Limits
 from processes.call_device import DeviceCalls
+from tests.edges import edges
 
 LIMITS = Limits()
 CT = DeviceAdded("CT", "192.0.2.7", 104)
@@ -82,3 +83,15 @@ def test_B56_addresses_that_are_no_device_s_are_never_called(address: str) -> No
 )
 def test_DEV_3_addresses_of_devices_are_called(address: str) -> None:
     assert not not_called(address)
+
+
+@edges
+def test_D21_B56_somebody_calls_so_often_in_a_minute_and_no_more(log: EventLog, off: int) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(LIMITS.device_calls_a_minute_max + off - 1):
+        calls(log, at).address_of(CT, Actor("user", "a"))
+    if off <= 0:
+        assert calls(log, at).address_of(CT, Actor("user", "a")) == "192.0.2.7"
+    else:
+        with pytest.raises(Refused, match="a minute"):
+            calls(log, at).address_of(CT, Actor("user", "a"))

@@ -21,6 +21,7 @@ from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor, Recorded
 from domain.limits import Limits
 from projections.engine import Projection, Reader, ReadModel
+from tests.edges import edges
 
 LIMITS = Limits(projection_batch_max=7, read_lag_wait_seconds=1.0)
 POISON = 13
@@ -242,3 +243,13 @@ def test_P6_whoever_asks_waits_for_what_was_acknowledged_before_but_not_for_ever
     with patient.current() as connection:
         assert connection.execute("SELECT count(*) FROM seen").fetchone() == (1,)
     reading.join()
+
+
+@edges
+def test_D21_a_step_takes_so_many_facts_and_no_more(site: Site, off: int) -> None:
+    reader, most = site.reader(), LIMITS.projection_batch_max
+    reader.prepare()
+    for number in range(most + off):
+        site.note(f"AE{number}")
+    assert [reader.step(), reader.step()] == [min(most, most + off), max(0, off)]
+    assert len(site.titles()) == most + off

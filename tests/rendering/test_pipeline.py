@@ -25,6 +25,7 @@ from domain.limits import Limits
 from domain.rendering import ALL_FRAMES, GIF, JPEG, PNG, ColourSpace, Region, Rendering, Window
 from tests.archive.samples import SAMPLES
 from tests.codecs.pictures import made, opened, saved, transcoded
+from tests.edges import edges
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 Pixels = np.ndarray[Any, Any]
@@ -600,3 +601,18 @@ def test_B13_runs_past_the_end_of_an_rle_frame_are_refused_alone(show: Callable[
     path = saved(image, tmp_path / "runs.dcm", "1.2.840.10008.1.2.5")
     with pytest.raises(Refused, match="RLE frame cannot be decoded"):
         show(path)
+
+
+@edges
+@pytest.mark.parametrize(("limit", "of_each"), [("rendered_frames_max", 1), ("rendered_pixels_max", 33 * 31)])
+def test_D21_B59_a_moving_picture_has_so_many_frames_and_pixels_and_no_more(
+    tmp_path: Path, limit: str, of_each: int, off: int
+) -> None:
+    path = saved(made(8, 8, samples=3, photometric="RGB", frames=5), tmp_path / "moving.dcm")
+    few = Transcoder(replace(Limits(), **{limit: 5 * of_each - off}), 1)
+    try:
+        _, data, notes = shown(few, path, Rendering((GIF,), ALL_FRAMES))
+    finally:
+        few.close()
+    assert len(imagecodecs.gif_decode(data)) == (5 if off <= 0 else 3)
+    assert bool(notes) == (off > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -322,3 +323,23 @@ def test_SET_2_the_demo_set_is_one_that_an_upload_would_take_and_has_no_key_of_i
     presented = {role: present(*files, LIMITS)[0] for role, files in made.items()}
     facts = certificate.install({}, presented, is_signed_by, NOW, LIMITS, demo=True)
     assert [fact.demo for fact in facts if isinstance(fact, CertificateInstalled)] == [True] * 3
+
+
+@edges
+@pytest.mark.parametrize(("algorithm", "limit"), [("RSA", "rsa_key_bits_min"), ("EC", "ec_key_bits_min")])
+def test_D21_B57_a_key_has_so_many_bits_and_no_fewer(algorithm: str, limit: str, off: int) -> None:
+    bits = getattr(LIMITS, limit)
+    presented = replace(read(LEAF, key=False), algorithm=algorithm, key_bits=bits + off)
+    if off >= 0:
+        assert certificate.install_for_device(None, "CT", presented, {}, NOW, LIMITS)
+    else:
+        with pytest.raises(InvalidInput, match=f"use at least {bits}"):
+            certificate.install_for_device(None, "CT", presented, {}, NOW, LIMITS)
+
+
+@edges
+def test_D21_expiry_is_told_so_many_days_before_and_no_earlier(off: int) -> None:
+    one = read(LEAF, key=False).certificate
+    days = LIMITS.certificate_expiry_warning_days + off
+    told = certificate.expiry(one, datetime.fromisoformat(one.not_after) - timedelta(days=days), LIMITS)
+    assert bool(told) == (off <= 0)
