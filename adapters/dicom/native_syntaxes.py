@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ from pydicom.filebase import DicomFileLike
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
+from adapters.dicom.source import inflated_whole
 from domain.errors import Because, Refused
 from domain.limits import Limits
 
@@ -58,11 +58,10 @@ def converted(
 
 def _convert(encoded: bytes, stored: str, wanted: str, out: IO[bytes], limits: Limits) -> None:
     if stored == _DEFLATED:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        # One byte more is asked for: zlib may have read all of the input and still hold some of the output.
-        encoded = inflater.decompress(encoded, limits.inflated_size_max + 1)
-        if len(encoded) > limits.inflated_size_max:
+        inflated = inflated_whole(encoded, limits.inflated_size_max)
+        if inflated is None:
             raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object inflates past the limit")
+        encoded = inflated
     big = stored == _BIG_ENDIAN
     data_set = read_dataset(io.BytesIO(encoded), stored == _IMPLICIT, not big)
     if big:

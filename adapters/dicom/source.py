@@ -70,6 +70,13 @@ def inflated(head: bytes, read: Read, size: int, limits: Limits) -> Window:
     return Window(b"", _Forward(_Inflater(head, read, size)), total)
 
 
+def inflated_whole(encoded: bytes, size_max: int) -> bytes | None:
+    """A small deflated data set at once; None where it has more than ``size_max`` bytes. Raises zlib.error."""
+    # One byte more is asked for: zlib may have read all of the input and still hold some of the output.
+    found = zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded, size_max + 1)
+    return found if len(found) <= size_max else None
+
+
 def inflated_reader(read: Read, size: int) -> Read:
     """Reads a deflated data set by rising offsets, as if it were not; it was checked by :func:`inflated` before."""
     return _Forward(_Inflater(b"", read, size))

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from adapters.dicom.scan import Scanner
+from adapters.dicom.source import inflated_whole
 from adapters.dicom.syntaxes import encoding_of
 from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetReader, CharacterSets, clean, decode
 from domain.attributes import BY_TAG
@@ -65,13 +66,11 @@ class IdentifierReader:
             ) from error
 
     def _inflated(self, encoded: bytes) -> bytes:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            # One byte more is asked for: zlib may have read all of the input and still hold some of the output.
-            inflated = inflater.decompress(encoded, self._limits.identifier_max + 1)
+            inflated = inflated_whole(encoded, self._limits.identifier_max)
         except zlib.error:
             raise Refused(Because.CANNOT_UNDERSTAND, "the identifier cannot be inflated") from None
-        if len(inflated) > self._limits.identifier_max:
+        if inflated is None:
             raise Refused(Because.CANNOT_UNDERSTAND, "the identifier inflates past the limit")
         return inflated
 
