@@ -43,9 +43,18 @@ def remove_files(archive: Archive, known: storage.Storage) -> str:
             lambda file=file: not _is_spare(archive, file),  # type: ignore[misc]
         )
         outcome[is_gone] += 1
-    if not outcome[False] and upkeep.dismantle():
+    if not outcome[False] and _is_removed(known):
         return f"{outcome[True]} files, and its folder is empty"
     return f"{outcome[True]} files; {outcome[False]} stay, unknown to the log or in use"
+
+
+def _is_removed(known: storage.Storage) -> bool:
+    """Remove the folders in which nothing is; whether they all are gone. Raises Unavailable."""
+    try:
+        with Dismantling(Path(known.path), known.storage_id) as folder:
+            return folder.remove_empty()
+    except OSError as error:
+        raise Unavailable(history.escaped(f"{known.path}: {error}")) from error
 
 
 def delete_files(archive: Archive, known: storage.Storage, count: int, size: int, *, ask: bool) -> str:

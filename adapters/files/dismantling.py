@@ -1,4 +1,4 @@
-"""Removing all that a storage is made of, whoever knows it, and nothing else that lies in its folder (STO-2, D4)."""
+"""Removing what a storage is made of, with or without its files, and nothing else in its folder (STO-2, D4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_THE_FILE_SYSTEM = "lost+found"
 
 
 class Dismantling:
-    """The folder of a storage while all its files are removed; killed, another one goes on. Use as a context.
+    """The folder of a storage while it is removed; killed, another one goes on. Use as a context.
 
     Nothing is reached through a link, and a link is nobody's object. Every method raises OSError.
     """
@@ -30,6 +30,7 @@ class Dismantling:
         """Open the folder by its marker, or by the one that an earlier run has taken away. Raises OSError."""
         self._root = disk.open_root(str(path))
         self._failpoint = failpoint
+        self._files = False
         self._removed = 0
         self._foreign: list[str] = []
         try:
@@ -43,6 +44,7 @@ class Dismantling:
         self._failpoint("dismantle.before_marker")
         if self._marker == MARKER:
             disk.replace(self._root, MARKER, self._root, MOVED)
+            self._marker = MOVED
         disk.sync(self._root)
         self._failpoint("dismantle.after_marker")
 
@@ -59,8 +61,26 @@ class Dismantling:
         finally:
             os.close(incoming)
 
+    def remove_empty(self) -> bool:
+        """Remove the folders where nothing is kept any more, and the marker last; whether the folder is empty now.
+
+        Where anything else is there, or a process still receives, the marker stays.
+        """
+        self.is_received_into()
+        self._remove_folders(files=False)
+        if self._foreign:
+            return False
+        self._remove_marker()
+        return True
+
     def remove(self) -> tuple[int, list[str]]:
         """Remove the files and folders, the marker last; how many files went, and the paths of what is not ours."""
+        self._remove_folders(files=True)
+        self._remove_marker()
+        return self._removed, self._foreign
+
+    def _remove_folders(self, *, files: bool) -> None:
+        self._files = files
         for name in sorted(disk.names(self._root)):
             if name in (MARKER, MOVED, _OF_THE_FILE_SYSTEM) or _NEW_MARKER.match(name):
                 continue
@@ -74,13 +94,14 @@ class Dismantling:
                 self._remove_branch(name)
             else:
                 self._foreign.append(name)
+
+    def _remove_marker(self) -> None:
         # Before the marker goes, all else has gone for good: without it nothing goes on after a power cut.
         disk.sync(self._root)
         for name in [name for name in disk.names(self._root) if _NEW_MARKER.match(name)]:
             disk.remove_file(self._root, name)
-        disk.remove_file(self._root, MOVED)
+        disk.remove_file(self._root, self._marker)
         disk.sync(self._root)
-        return self._removed, self._foreign
 
     def _remove_branch(self, branch: str) -> None:
         folder = self._open(self._root, branch, branch)
@@ -104,7 +125,7 @@ class Dismantling:
         try:
             there = list(disk.names(folder))
             for file in there:
-                if own.match(file) and disk.is_file(folder, file):
+                if self._files and own.match(file) and disk.is_file(folder, file):
                     self._failpoint("dismantle.before_file")
                     disk.remove_file(folder, file)
                     self._removed += 1

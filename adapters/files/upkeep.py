@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 from adapters.dicom.part10 import HEADER_MAX, read_file_header
-from adapters.files import disk, lease
-from adapters.files.attachment import INCOMING, MARKER, QUARANTINE
+from adapters.files import disk
 from adapters.files.publishing import Finished, digest_of
 from adapters.files.reading import fault_of, open_content
 from adapters.files.storage import Storage
@@ -202,40 +201,6 @@ class Upkeep:
         self._rename(orphans, aside, source, name)
         for descriptor in (source, orphans):
             disk.sync(descriptor)
-
-    def dismantle(self) -> bool:
-        """Remove the folders where nothing is kept any more, and the marker last; whether the folder is empty now.
-
-        Where anything else is there, or a process still receives, the marker stays.
-        """
-        attachment = self._storage.opened()
-        root = attachment.root
-        try:
-            for branch in sorted(name for name in disk.names(root) if BRANCH.match(name)):
-                folder = disk.open_folder(root, branch)
-                try:
-                    for leaf in list(disk.names(folder)):
-                        disk.remove_folder(folder, leaf)
-                finally:
-                    os.close(folder)
-                disk.remove_folder(root, branch)
-            if disk.exists(root, INCOMING):
-                incoming = disk.open_folder(root, INCOMING)
-                try:
-                    lease.sweep(incoming)
-                finally:
-                    os.close(incoming)
-            for name in (INCOMING, ORPHANS, QUARANTINE):
-                disk.remove_folder(root, name)
-            if any(name not in (MARKER, "lost+found") for name in disk.names(root)):
-                return False
-            disk.remove_file(root, MARKER)
-            disk.sync(root)
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise self._storage.failed(error, "write", self._storage.troubles.known) from error
-            return False
-        return True
 
     def _has_bytes_of(self, folder: int, name: str, content: Content) -> bool:
         try:
