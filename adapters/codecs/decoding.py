@@ -46,7 +46,7 @@ def native(data: bytes, image: Image, *, big_endian: bool, is_word: bool) -> Arr
     if image.samples == 1:
         return samples.reshape(shape)
     if image.planar:
-        return np.ascontiguousarray(np.moveaxis(samples.reshape(image.samples, *shape), 0, -1))
+        return np.moveaxis(samples.reshape(image.samples, *shape), 0, -1).copy()
     return samples.reshape(*shape, image.samples)
 
 
@@ -139,7 +139,8 @@ def _run_lengths(data: bytes, image: Image) -> Array:
         # The library's panics are no Exceptions: one would end the process.
         raise Unfit(f"the RLE frame cannot be decoded ({type(error).__name__})") from error
     planes = np.frombuffer(raw, dtype_of(image)).reshape(image.samples, image.rows, image.columns)
-    return planes[0] if image.samples == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+    # Also of one pixel, whose planes numpy takes for contiguous as they are and encoders do not.
+    return planes[0] if image.samples == 1 else np.moveaxis(planes, 0, -1).copy()
 
 
 def colour_after(syntax: str, image: Image) -> str:

@@ -37,6 +37,9 @@ HTJ2K_STEP = 0.001
 """The quantization step of lossy HTJ2K, as a part of the range of a frame's samples."""
 
 _BY_PIXEL = 2
+_SMALL_FRAME = 1024
+"""In bytes; pyjpegls' buffer has no room for a header beside the noise of some hundred."""
+
 _LEAST_PRECISION = {
     **dict.fromkeys((JPEG_LOSSLESS, JPEG_LOSSLESS_SV1), (2, 9)),
     **dict.fromkeys((JPEG_LS, JPEG_LS_NEAR), (8, 9)),
@@ -129,6 +132,9 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
         same: dict[str, Any] = {} if image.samples == 1 else {"colorspace": "RGB", "outcolorspace": "RGB"}
         return bytes(imagecodecs.jpeg8_encode(patterns, lossless=True, predictor=1, bitspersample=precision, **same))
+    if syntax == JPEG_LS and array.nbytes < _SMALL_FRAME:
+        unsigned = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+        return bytes(imagecodecs.jpegls_encode(unsigned, level=0))
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return _jpeg_ls(patterns, precision, image, NEAR if syntax == JPEG_LS_NEAR else 0)
     return _wavelets(imagecodecs, array, precision, syntax, colour)

@@ -29,7 +29,6 @@ from domain.transcoding import (
     JPEG_2000,
     JPEG_BASELINE,
     JPEG_EXTENDED,
-    JPEG_LS,
     JPEG_LS_NEAR,
     LOSSY,
     NATIVE,
@@ -73,7 +72,7 @@ _BOUNDS = {JPEG_BASELINE: 28, JPEG_EXTENDED: 35, JPEG_2000: 48, HTJ2K: 45}
 
 _LARGE_ENOUGH = 4096
 _UNCERTAIN = dict.fromkeys(
-    ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_big_endian.dcm", "SC_rgb_small_odd_jpeg.dcm"), (JPEG_LS, JPEG_LS_NEAR)
+    ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_big_endian.dcm", "SC_rgb_small_odd_jpeg.dcm"), (JPEG_LS_NEAR,)
 )
 """Nine pixels: whether the encoder's buffer is large enough for the header depends on their values."""
 

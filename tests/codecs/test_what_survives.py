@@ -129,6 +129,32 @@ def check(encoded: Path, expected: toolkits.Array, image: Dataset, beside: str =
             assert np.array_equal(samples, expected), toolkit
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind(8, 8, rows=1, columns=1),
+        Kind(signed=True, rows=1, columns=1),
+        Kind(rows=1, columns=7),
+        Kind(8, 8, rows=5, columns=7, frames=3),
+        Kind(8, 8, photometric="RGB", planar=1, rows=1, columns=1),
+        Kind(8, 8, photometric="RGB", rows=3, columns=3),
+        Kind(bits_stored=16, photometric="RGB", planar=1, rows=5, columns=3),
+    ],
+    ids=str,
+)
+def test_TS_1_C8_2_the_smallest_pictures_survive_every_lossless_pair(
+    transcoder: Transcoder, tmp_path: Path, kind: Kind
+) -> None:
+    source = saved(kind.image(), tmp_path / "a.dcm")
+    expected = samples_in(source)
+    for first in LOSSLESS:
+        encoded = transcoded(transcoder, source, first)
+        check(encoded, expected, dcmread(source))
+        for second in set(LOSSLESS) - {first}:
+            back = transcoded(transcoder, transcoded(transcoder, encoded, second), EXPLICIT)
+            assert np.array_equal(samples_in(back), expected), (first, second)
+
+
 @pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_PARTIAL_422"])
 def test_C8_2_shared_chrominance_is_seen_alike_by_others(
     transcoder: Transcoder, tmp_path: Path, photometric: str
