@@ -135,8 +135,12 @@ def _warnings(search: Search, level: Level, remaining: int, counted: int) -> Ite
         many = f"more than {counted}" if remaining > counted else remaining
         yield f"There are {many} additional results that can be requested"
     if ignored := [*(ascii(name[:64])[1:-1] for name in search.ignored[:20]), *unsupported(search, level)]:
-        names = " ".join("".join(c for c in name if c not in '",\\') for name in ignored)
-        yield f"The following parameters are not supported and were not matched: {names}"
+        yield f"The following parameters are not supported and were not matched: {' '.join(map(_told, ignored))}"
+
+
+def _told(name: str) -> str:
+    """A parameter's name as a header field can hold it: nothing that ends its text, and no blank at its end."""
+    return "".join(c for c in name if c not in '",\\').strip() or "_"
 
 
 def _parts(writer: MultipartWriter, records: list[dict[str, Any]]) -> Iterator[bytes]:

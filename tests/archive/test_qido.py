@@ -323,6 +323,25 @@ def test_C7_1_what_is_not_known_is_ignored_and_named(archive: Archive) -> None:
     assert headers["Warning"].endswith("not matched: foo _ 00080060")
 
 
+@pytest.mark.parametrize(
+    ("query_string", "named"),
+    [
+        ("foo%20=x", "foo"),
+        ("%20=x", "_"),
+        ("=x", "_"),
+        ("%22%2C=x", "_"),
+        ("a%20b=x", "a b"),
+        ("%E3%81%82%20=x", "u3042"),
+    ],
+)
+def test_C7_1_whatever_an_ignored_parameter_is_named_the_search_is_answered(
+    archive: Archive, query_string: str, named: str
+) -> None:
+    """8.3: unknown parameters are ignored; RFC 9110 5.5: a field's value has no blank at its end."""
+    status, headers, _ = _get(archive, f"/dicom-web/studies?{query_string}")
+    assert (status, headers["Warning"].rpartition("not matched: ")[2]) == (200, named)
+
+
 def test_C7_4_bad_queries_are_refused_with_every_fault(archive: Archive) -> None:
     """Table 10.6.3-1: 400; reliability B35."""
     path = "/dicom-web/studies?limit=-1&offset=x&fuzzymatching=yes&StudyDate=-&StudyInstanceUID=1..2&PatientID=a"
