@@ -25,9 +25,9 @@ from tests.postgres.between import LosesAnswers
 
 OUT_OF_RESOURCES = 0xA700
 ROOT = "1.2.826.0.1.3680043.8.498.13"
+FORGETS_SOON = {**SMALL, "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "0.5"}
 SETTINGS = {
-    **SMALL,
-    "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "0.5",
+    **FORGETS_SOON,
     "ANNALS_LIMITS__DATABASE_TIMEOUT_SECONDS": "2",
     "ANNALS_LIMITS__LOCK_TIMEOUT_SECONDS": "2",
 }
@@ -42,7 +42,7 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    with running_archive({**SETTINGS, "ANNALS_FAILPOINTS": ";".join(FAULTS)}) as running:
+    with running_archive(SETTINGS) as running:
         yield running
 
 
@@ -68,7 +68,10 @@ def temp_files(archive: Archive) -> list[Path]:
     return [path for path in archive.data.glob("storage/.incoming/*/*") if path.name != "lease"]
 
 
-def test_F10_F11_F13_each_failing_call_refuses_that_instance_and_the_next_attempt_goes_on(archive: Archive) -> None:
+def test_F10_F11_F13_each_failing_call_refuses_that_instance_and_the_next_attempt_goes_on(
+    make_archive: Callable[..., Archive],
+) -> None:
+    archive = make_archive({**FORGETS_SOON, "ANNALS_FAILPOINTS": ";".join(FAULTS)}).with_database().start()
     refused = 0
     deadline = time.monotonic() + 60
     while (answer := send(archive, 1)).status != 200:
