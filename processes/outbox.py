@@ -18,8 +18,11 @@ from processes.ports import Files
 from processes.retrieve import Wanted
 
 _LOG = logging.getLogger("annals.outbox")
-_AHEAD, _AHEAD_BYTES = 8, 4 * MIB
-"""For each child: so many objects are begun before they are asked for, or fewer of so many stored bytes."""
+_AHEAD, _AHEAD_BYTES, _AHEAD_BYTES_MAX = 16, 8 * MIB, 16 * MIB
+"""For each child so many objects are begun before they are asked for, or fewer of so many stored bytes.
+
+However many children there are: of no more bytes than the last, since what is converted lies in memory for each peer.
+"""
 
 
 @dataclass(slots=True)
@@ -95,14 +98,14 @@ class Outbox:
     def _begin(self, ahead: Iterator[Wanted], waiting: deque[tuple[Wanted, Ready]], report: _Report) -> None:
         """Begin what comes next once half is had, so that many begin at a time; at least one more than children."""
         parallel = self.codecs.parallel
+        count, room = parallel * _AHEAD, min(parallel * _AHEAD_BYTES, _AHEAD_BYTES_MAX)
         begun = sum(one.content.size for one, _ in waiting)
-        is_half_there = len(waiting) > parallel * _AHEAD // 2 or begun > parallel * _AHEAD_BYTES // 2
-        if len(waiting) > parallel and is_half_there:
+        if len(waiting) > parallel and (len(waiting) > count // 2 or begun > room // 2):
             return
-        for one in islice(ahead, parallel * _AHEAD - len(waiting)):
+        for one in islice(ahead, count - len(waiting)):
             waiting.append((one, self._begun(one, report)))
             begun += one.content.size
-            if len(waiting) > parallel and begun >= parallel * _AHEAD_BYTES:
+            if len(waiting) > parallel and begun >= room:
                 return
 
     def _begun(self, one: Wanted, report: _Report) -> Ready:

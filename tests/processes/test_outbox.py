@@ -43,11 +43,10 @@ def test_C3_10_conversions_that_nobody_has_are_closed_once_and_those_had_are_lef
 
 
 @pytest.mark.parametrize(
-    ("size", "at_first"),
-    [(1_000, 16), (512 * 1024, 16), (MIB, 8), (5 * MIB, 3)],
-    ids=["small", "of half a MiB", "of one MiB", "large"],
+    ("parallel", "size", "at_first"),
+    [(2, 1_000, 32), (1, 512 * 1024, 16), (2, MIB, 16), (8, MIB, 16), (2, 10 * MIB, 3), (8, 10 * MIB, 9)],
 )
-def test_F45_so_much_is_begun_ahead_and_no_more(size: int, at_first: int) -> None:
+def test_F45_so_much_is_begun_ahead_and_no_more(parallel: int, size: int, at_first: int) -> None:
     ahead: list[int] = []
     had = 0
 
@@ -57,7 +56,7 @@ def test_F45_so_much_is_begun_ahead_and_no_more(size: int, at_first: int) -> Non
         done.set_result(Stored(os.open(os.devnull, os.O_RDONLY), 0, size, WANTED))
         return done
 
-    codecs: Any = SimpleNamespace(parallel=2, begin=begin)
+    codecs: Any = SimpleNamespace(parallel=parallel, begin=begin)
     outbox = Outbox(SimpleNamespace(), codecs, lambda _: [WANTED], lambda begun: begun.result())
     wanted = [Wanted("1", str(number), "2", "3", Content("d", size, 0, STORED, "s", "p")) for number in range(40)]
     for _, ready in outbox.ready(wanted):
