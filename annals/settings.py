@@ -76,7 +76,7 @@ class HttpSettings(_Section):
 
 
 class DicomwebSettings(_Section):
-    """The DICOMweb listener. ``processes`` 0 means one process for two cores.
+    """The DICOMweb listener. ``processes`` 0 means one process for two cores, at least two.
 
     ``public_url`` is the service as its clients reach it, where that is not what they ask; ``hosts`` are further names
     of this server (``*``: any), ``trusted_proxies`` networks whose X-Forwarded headers are believed, ``cors_origins``
@@ -254,7 +254,7 @@ class Settings(_Section):
     @property
     def dicomweb_processes(self) -> int:
         """How many processes share the DICOMweb port."""
-        return self.dicomweb.processes or max(1, (os.cpu_count() or 1) // 2)
+        return self.dicomweb.processes or max(2, (os.cpu_count() or 1) // 2)
 
     @property
     def storage_root(self) -> Path:

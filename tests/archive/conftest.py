@@ -61,6 +61,8 @@ class Archive:
             "ANNALS_HTTP__PORT": str(free_port()),
             "ANNALS_DICOMWEB__PORT": str(free_port()),
             "ANNALS_DICOMWEB__HOST": "127.0.0.1",
+            # More of them are for the tests of just that: every process takes a second of a core to start.
+            "ANNALS_DICOMWEB__PROCESSES": "1",
             "ANNALS_HTTP__HOST": "127.0.0.1",
             "ANNALS_LIMITS__DEVICE_CALLS_A_MINUTE_MAX": "1000",
             # Whoever is refused right after a command is not taken for one of a flood.
