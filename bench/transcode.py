@@ -53,6 +53,7 @@ def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]],
 
 def _in_one_child(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
     with _Alone() as alone, closing(Transcoder(Limits(), 1)) as transcoder:
+        others = children(os.getpid())
         for name, syntax in _SYNTAXES.items():
 
             def through(first: int, wanted: str = syntax) -> None:
@@ -60,7 +61,7 @@ def _in_one_child(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
 
             through(0)
             alone.milliseconds(name, 0)
-            (child,) = (pid for pid in children(os.getpid()) if pid != alone.pid)
+            (child,) = (pid for pid in children(os.getpid()) if pid not in others)
             ours, theirs = [], []
             for turn in range(rounds):
                 first = turn * AT_A_TIME % PICTURES
