@@ -73,7 +73,7 @@ def check_fit(syntax: str, image: Image, colour: str, *, was_lossy: bool) -> Non
         raise Unfit("indices of a palette are not compressed with loss")
     if lossy and not image.is_compact:
         raise Unfit("bits beside the stored ones would be lost")
-    if syntax == JPEG_BASELINE and (image.bits_allocated != 8 or image.is_signed):
+    if syntax == JPEG_BASELINE and ((image.bits_allocated, image.bits_stored) != (8, 8) or image.is_signed):
         raise Unfit("JPEG Baseline holds 8 unsigned bits")
     if syntax == JPEG_EXTENDED and (
         image.bits_stored not in _JPEG_EXTENDED_BITS or image.is_signed or image.samples != 1
@@ -94,6 +94,13 @@ def colour_before(syntax: str, colour: str, image: Image) -> str:
     if colour == "RGB" and syntax in _WAVELETS:
         return "YBR_ICT" if syntax in ENCODED_LOSSY else "YBR_RCT"
     return colour
+
+
+def bits_after(syntax: str, image: Image) -> int:
+    """How many bits the encoded samples have; loss may take some past the stored ones (PS3.5 8.2.1, A.4.4)."""
+    if syntax == JPEG_EXTENDED:
+        return _JPEG_EXTENDED_BITS[-1]
+    return image.bits_allocated if syntax == HTJ2K else image.bits_stored
 
 
 def planar_of(syntax: str) -> int:
@@ -176,8 +183,13 @@ def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
 
 def _wavelets(imagecodecs: Any, array: Array, precision: int, syntax: str, colour: str) -> bytes:
     lossless = syntax not in ENCODED_LOSSY
-    # How much of what the precision can tell the samples use: else a narrow picture would drown in the error allowed.
-    part = 1.0 if lossless else (int(array.max()) - int(array.min())) / ((1 << precision) - 1)
+    if syntax == JPEG_2000 and precision <= 8:
+        # Words are taken for ones of 16 bits then.
+        array = array.astype(f"{array.dtype.kind}1")
+    # OpenJPH takes the samples as they are.
+    bits = array.dtype.itemsize * 8 if syntax == HTJ2K else precision
+    # How much of what the bits can tell the samples use: else a narrow picture would drown in the error allowed.
+    part = 1.0 if lossless else (int(array.max()) - int(array.min())) / ((1 << bits) - 1)
     if syntax in (JPEG_2000_LOSSLESS, JPEG_2000):
         return bytes(
             imagecodecs.jpeg2k_encode(

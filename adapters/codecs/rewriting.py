@@ -138,6 +138,10 @@ def _changes(stored: StoredObject, described: Image, wanted: str, lengths: Seque
         changes[image.PHOTOMETRIC] = (b"CS", text(colour))
     if described.samples > 1 and stored.numbers.get(image.PLANAR) != encoding.planar_of(wanted):
         changes[image.PLANAR] = (b"US", struct.pack("<H", encoding.planar_of(wanted)))
+    bits = encoding.bits_after(wanted, described)
+    if bits != described.bits_stored:
+        changes[image.BITS_STORED] = (b"US", struct.pack("<H", bits))
+        changes[image.HIGH_BIT] = (b"US", struct.pack("<H", bits - 1))
     if was_lossy(stored) and stored.texts.get(image.LOSSY, "").strip(" \0") != derivation.IS_LOSSY:
         changes[image.LOSSY] = (b"CS", text(derivation.IS_LOSSY))
     if wanted not in NATIVE and fragments.needs_extended(lengths):

@@ -70,6 +70,9 @@ _LOSSY_MARKS = {0x00080008, 0x00082111, 0x00089215, 0x00282110, 0x00282112, 0x00
 _BOUNDS = {JPEG_BASELINE: 28, JPEG_EXTENDED: 35, JPEG_2000: 48, HTJ2K: 45}
 """Decibels, of the range of the image's samples."""
 
+_BITS = {0x00280101, 0x00280102}
+"""They change where an encoder uses more than are stored."""
+
 _LARGE_ENOUGH = 4096
 _UNCERTAIN = dict.fromkeys(
     ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_big_endian.dcm", "SC_rgb_small_odd_jpeg.dcm"), (JPEG_LS_NEAR,)
@@ -108,7 +111,7 @@ def holds(syntax: str, image: Dataset) -> bool:
         return False
     signed, colour = image.PixelRepresentation == 1, image.SamplesPerPixel == 3
     if syntax == JPEG_BASELINE:
-        return bool(image.BitsAllocated == 8 and not signed)
+        return bool(image.BitsAllocated == image.BitsStored == 8 and not signed)
     if syntax == JPEG_EXTENDED:
         return bool(image.BitsAllocated == 16 and 9 <= image.BitsStored <= 12 and not signed and not colour)
     if syntax == JPEG_LS_NEAR and (signed or image.BitsStored < (8 if image.BitsAllocated == 8 else 9)):
@@ -192,6 +195,7 @@ def _seen(path: Path) -> list[tuple[str, toolkits.Array]]:
 
 def _check_attributes(native: Dataset, encoded: Dataset, syntax: str) -> None:
     changing = _DESCRIBING | (_LOSSY_MARKS if syntax in ENCODED_LOSSY else set())
+    changing |= _BITS if syntax in (HTJ2K, JPEG_EXTENDED) else set()
     if syntax == BIG_ENDIAN:
         return
     before, after = raw(native, changing), raw(encoded, changing)

@@ -35,6 +35,7 @@ from domain.transcoding import (
 )
 from tests.codecs import toolkits
 from tests.codecs.pictures import made, opened, saved, transcoded
+from tests.codecs.test_samples import holds
 
 LOSSLESS = (IMPLICIT, BIG_ENDIAN, *ENCODED_LOSSLESS)
 few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -286,6 +287,33 @@ def test_C8_2_what_loses_never_makes_black_of_white(
     lossy = transcoded(transcoder, saved(image, tmp_path / "a.dcm"), syntax)
     found = samples_in(transcoded(transcoder, lossy, EXPLICIT))
     assert np.abs(found.astype(np.int64) - checks).max() < (high - low) // 8
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Kind(8, 5), Kind(8, 6, signed=True), Kind(bits_stored=8), Kind(bits_stored=10), Kind(), Kind(signed=True)],
+    ids=["8-5", "8-6-signed", "16-8", "16-10", "16-12", "16-12-signed"],
+)
+@pytest.mark.parametrize("syntax", sorted(LOSSY))
+def test_C8_2_what_loses_keeps_its_samples_within_the_bits_that_it_says_are_stored(
+    transcoder: Transcoder, tmp_path: Path, syntax: str, kind: Kind
+) -> None:
+    """A sample past them is shown without its upper bits by others: white would be black."""
+    image = replace(kind, rows=64, columns=64).image()
+    low, high = (-(1 << kind.bits_stored - 1), 1 << kind.bits_stored - 1) if kind.signed else (0, 1 << kind.bits_stored)
+    samples = samples_in(saved(image, tmp_path / "range.dcm"))
+    checks = np.where(np.random.default_rng(3).integers(0, 2, samples.shape), low, high - 1).astype(samples.dtype)
+    image.PixelData = checks.tobytes()
+    source = saved(image, tmp_path / "a.dcm")
+    if not holds(syntax, dcmread(source)):
+        return
+    lossy = transcoded(transcoder, source, syntax)
+    for path in (lossy, transcoded(transcoder, lossy, EXPLICIT)):
+        described = dcmread(path)
+        assert described.HighBit == described.BitsStored - 1
+        for toolkit, found, _ in toolkits.seen(path):
+            assert np.array_equal(toolkits.extended(found, described), found), toolkit
+            assert np.abs(found.astype(np.int64) - checks).max() < (high - low) // 8
 
 
 @few
