@@ -41,7 +41,7 @@ def accept_any(
         )
         return [] if wanted == now else admission.change(known, wanted)
 
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         archive.log.change(admission.KIND, door.value, verb, fold=admission.fold, by=who())
         compose.catch_up(archive)
         for one in Door:

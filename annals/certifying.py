@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from adapters.log.log import utc_now
-from annals import compose, history
+from annals import compose, history, registering
 from annals.compose import Archive
 from annals.options import who
 from annals.settings import Settings
@@ -58,23 +58,23 @@ def upload(settings: Settings, uploaded: Uploaded) -> None:
     with _archive(settings) as archive:
         facts: list[Event] = []
         if files:
-            facts += archive.certifier().install(files, who())
+            facts += registering.certifier(archive).install(files, who())
         if uploaded.device:
             with archive.certificates.now() as connection:
                 others = certificates.of_devices(certificates.in_use(connection))
-            facts += archive.registrar().certify(uploaded.device[0], of_device, others, who())
+            facts += registering.registrar(archive).certify(uploaded.device[0], of_device, others, who())
         if uploaded.crl:
             _settle(archive)
             with archive.certificates.now() as connection:
                 trusted = [one.certificate for one in certificates.in_use(connection)]
-            facts += archive.certifier().install_revocation_list(crl, trusted, who())
+            facts += registering.certifier(archive).install_revocation_list(crl, trusted, who())
         _tell(archive, facts)
 
 
 def use_tls(settings: Settings, ae_title: str, on: bool) -> None:
     """Let a device speak TLS, with the certificate that was uploaded for it, or no longer (DEV-2)."""
     with _archive(settings) as archive:
-        _tell(archive, archive.registrar().use_tls(ae_title, on, who()))
+        _tell(archive, registering.registrar(archive).use_tls(ae_title, on, who()))
 
 
 def remove(settings: Settings, role: str, ae_title: str, issuer: str) -> None:
@@ -83,11 +83,11 @@ def remove(settings: Settings, role: str, ae_title: str, issuer: str) -> None:
         raise InvalidInput(["give one of ca, scp, scu, or --device AE, or --crl ISSUER"])
     with _archive(settings) as archive:
         if ae_title:
-            facts = archive.registrar().withdraw_certificate(ae_title, who())
+            facts = registering.registrar(archive).withdraw_certificate(ae_title, who())
         elif issuer:
-            facts = archive.certifier().remove_revocation_list(issuer, who())
+            facts = registering.certifier(archive).remove_revocation_list(issuer, who())
         else:
-            facts = archive.certifier().remove(_role(role), who())
+            facts = registering.certifier(archive).remove(_role(role), who())
         if not facts:
             raise InvalidInput([f"there is none of {ae_title or role or issuer!a}: see 'annals certificate list'"])
         _tell(archive, facts)
@@ -131,14 +131,14 @@ def list_all(settings: Settings) -> None:
 def demo(settings: Settings) -> None:
     """Make a demo set in place of the server's own certificates."""
     with _archive(settings) as archive:
-        archive.make_demo_certificates(who(), anew=True)
+        registering.make_demo_certificates(archive, who(), anew=True)
         _settle(archive)
     typer.echo("a demo set is in use: NOT SAFE, for trying out only")
 
 
 @contextmanager
 def _archive(settings: Settings) -> Iterator[Archive]:
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         _settle(archive)
         yield archive
 

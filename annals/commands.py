@@ -26,12 +26,12 @@ _SHOWN_MAX = 65_536
 
 def print_events(settings: Settings, after: int, follow: bool, stream: str) -> None:
     """Print the log, and with ``follow`` what comes."""
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         if stream:
             for kind in (*(module.KIND for module in _STREAMS), certificate.DEVICE_KIND):
                 _print(archive.log.stream(kind, stream))
             return
-        wakeups = Wakeups(dsn)
+        wakeups = Wakeups(archive.dsn)
         if follow:
             wakeups.open()
         try:
@@ -52,7 +52,7 @@ def print_events(settings: Settings, after: int, follow: bool, stream: str) -> N
 
 def explain(settings: Settings, uid: str) -> int:
     """Print the life of a study, series or instance; 1 when it is not known."""
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         compose.catch_up(archive)
         for level in (Level.IMAGE, Level.SERIES, Level.STUDY):
             with archive.catalogue.current() as connection:
@@ -85,10 +85,7 @@ def rebuild(settings: Settings, name: str) -> None:
     projections = {projection.name: projection for projection in compose.PROJECTIONS}
     if name not in projections:
         raise InvalidInput([f"{name!a} is not one of {', '.join(projections)}"])
-    with (
-        compose.database_for_command(settings) as dsn,
-        compose.archive(settings, dsn, connections=4, patient=True) as archive,
-    ):
+    with compose.archive_for_command(settings, connections=4, patient=True) as archive:
         began = time.monotonic()
         read = Reader(projections[name], archive.database, archive.log, archive.limits).rebuild()
         seconds = time.monotonic() - began

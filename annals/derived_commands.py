@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from annals import compose, history
+from annals import compose, history, viewing
 from annals.compose import Archive
 from annals.options import Cfg, Data, settings_of
 from domain.errors import InvalidInput
@@ -46,10 +46,10 @@ def remake(kind: Kind = "", data: Data = None, cfg: Cfg = None) -> None:
     """Drop what was made, and make it anew for every series."""
     with _archive(data, cfg) as archive:
         wanted = _kinds(kind)
-        for one in compose.DERIVED:
+        for one in viewing.DERIVED:
             if one.kind in wanted:
-                archive.derived(one).drop()
-        archive.prepare_derived()
+                viewing.derived(archive, one).drop()
+        viewing.prepare_derived(archive)
     typer.echo(f"{', '.join(wanted)}: every series is due")
 
 
@@ -62,7 +62,7 @@ def _kinds(kind: str) -> list[str]:
 @contextmanager
 def _archive(data: Data, cfg: Cfg) -> Iterator[Archive]:
     settings = settings_of(cfg, data)
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         compose.catch_up(archive)
-        archive.prepare_derived()
+        viewing.prepare_derived(archive)
         yield archive

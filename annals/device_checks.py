@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from annals import compose, history
+from annals import compose, history, registering
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
 from domain import device
@@ -48,7 +48,7 @@ def rejections(
 ) -> None:
     """Print who was turned away, how often, and why."""
     settings = settings_of(cfg, data)
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         compose.catch_up(archive)
         with archive.rejections.current() as connection:
             found = rejections_model.latest(connection, limit)
@@ -67,11 +67,11 @@ def _known(settings: Settings, name: str) -> tuple[DeviceAdded, str, ssl.SSLCont
     """
     from annals.roles.trust import Trust
 
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         for key in (name, device.key(Kind.WADO, "", name)):
             known = device.fold(recorded.event for recorded in archive.log.stream(device.KIND, key))
             if known is not None:
                 compose.catch_up(archive)
-                address = archive.device_calls().address_of(known, who())
+                address = registering.device_calls(archive).address_of(known, who())
                 return known, address, Trust(archive, settings.tls).client_context(known)
     raise InvalidInput([unknown(name)])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from annals import compose, history
+from annals import compose, history, registering
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
 from domain import device
@@ -75,12 +75,12 @@ def edit(
 def list_all(data: Data = None, cfg: Cfg = None) -> None:
     """Print the known devices, and how many there may be."""
     settings = settings_of(cfg, data)
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         compose.catch_up(archive)
         with archive.devices.current() as connection:
             for known in devices.everyone(connection):
                 typer.echo(_line(known))
-        typer.echo(f"clients: {archive.registrar().clients()}")
+        typer.echo(f"clients: {registering.registrar(archive).clients()}")
 
 
 @app.command("remove")
@@ -123,8 +123,8 @@ def _with(
 
 
 def _save(settings: Settings, key: str, wanted: Wanted) -> None:
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
-        facts = archive.registrar().save(key, wanted, who())
+    with compose.archive_for_command(settings) as archive:
+        facts = registering.registrar(archive).save(key, wanted, who())
         compose.catch_up(archive)
     for fact in facts:
         assert isinstance(fact, DeviceAdded)
@@ -134,8 +134,8 @@ def _save(settings: Settings, key: str, wanted: Wanted) -> None:
 
 
 def _remove(settings: Settings, kind: Kind, name: str) -> None:
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
-        facts = archive.registrar().remove(kind, name, name, who())
+    with compose.archive_for_command(settings) as archive:
+        facts = registering.registrar(archive).remove(kind, name, name, who())
         compose.catch_up(archive)
     if not facts:
         raise InvalidInput([unknown(name)])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from adapters.log.log import utc_now
-from annals import allowance, compose
+from annals import allowance, compose, registering
 from annals.compose import Archive
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
@@ -37,7 +37,7 @@ def show(data: Data = None, cfg: Cfg = None) -> None:
         else:
             typer.echo("licence: none is needed, no vendor key is named")
         compose.catch_up(archive)
-        typer.echo(f"clients: {archive.registrar().clients()}")
+        typer.echo(f"clients: {registering.registrar(archive).clients()}")
         if what.studies_max is not None:
             with archive.catalogue.current() as connection:
                 there = studies.count(connection, what.studies_max)
@@ -63,7 +63,7 @@ def print_product_code(settings: Settings) -> None:
 
 @contextmanager
 def _archive(settings: Settings) -> Iterator[Archive]:
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=2) as archive:
+    with compose.archive_for_command(settings) as archive:
         yield archive
 
 

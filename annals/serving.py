@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from annals import allowance, compose, log_lines, roles
+from annals import allowance, compose, databases, log_lines, registering, roles, viewing
 from annals.listening import bound
 from annals.settings import Settings
 from annals.supervisor import LIFELINE_VARIABLE, Role, Supervisor
@@ -40,20 +40,20 @@ def serve(settings: Settings, role: str, cfg: Path | None) -> int:
 
 def _serve_all(settings: Settings, cfg: Path | None) -> int:
     settings.data.mkdir(parents=True, exist_ok=True)
-    server = compose.embedded(settings)
+    server = databases.embedded(settings)
     dsn = settings.database.dsn
     if server:
         server.start()
         dsn = server.dsn()
     sockets: dict[str, socket.socket] = {}
     try:
-        compose.prepare_database(dsn)
+        databases.prepare(dsn)
         with compose.archive(settings, dsn, connections=2, patient=True) as archive:
             archive.make_first_storage()
             for one in archive.readers():
                 one.prepare()
-            archive.prepare_derived()
-            archive.make_demo_certificates(Actor("system", "first start"))
+            viewing.prepare_derived(archive)
+            registering.make_demo_certificates(archive, Actor("system", "first start"))
             _tell_of_trial(allowance.licensing(archive))
         for name, host, port in _listeners(settings):
             sockets[name] = bound(host, port, settings.as_limits().port_wait_seconds)
@@ -81,7 +81,7 @@ def _serve_role(settings: Settings, role: str) -> None:
     if LIFELINE_VARIABLE in os.environ:
         roles.run(role, settings, settings.database.dsn)
         return
-    with compose.database_for_command(settings) as dsn:
+    with databases.for_command(settings) as dsn:
         roles.run(role, settings, dsn)
 
 

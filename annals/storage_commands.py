@@ -162,7 +162,7 @@ def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
 @contextmanager
 def archive_of(settings: Settings) -> Iterator[Archive]:
     """The archive for a command, its read models up to the log."""
-    with compose.database_for_command(settings) as dsn, compose.archive(settings, dsn, connections=3) as archive:
+    with compose.archive_for_command(settings, connections=3) as archive:
         archive.make_first_storage()
         settle(archive)
         yield archive

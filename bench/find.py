@@ -94,10 +94,7 @@ def _rows(
 def opened(data: Path) -> Iterator[Archive]:
     """The log and the read models of an archive that is not running."""
     loaded, _ = settings.load(None, os.environ, data=data)
-    with (
-        compose.database_for_command(loaded) as dsn,
-        compose.archive(loaded, dsn, connections=4, patient=True) as archive,
-    ):
+    with compose.archive_for_command(loaded, connections=4, patient=True) as archive:
         yield archive
 
 

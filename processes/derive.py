@@ -12,7 +12,7 @@ from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.limits import Limits
 from projections.catalogue import due
 from projections.catalogue.due import Due
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 _LOG = logging.getLogger("annals.deriving")
 _FAULT_MAX = 200

@@ -10,7 +10,7 @@ from domain.errors import TooBroad
 from domain.limits import Limits
 from domain.matching import Query
 from projections.catalogue.find import Page, find, place
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 
 class Finder:

@@ -18,7 +18,7 @@ from domain.event import Actor
 from domain.instance import Content
 from processes.ports import Failpoints, FoundFile, Log, Upkeep
 from projections.catalogue.kept import kept_in
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 _LOG = logging.getLogger("annals.storages")
 _PAGE = 500

@@ -13,7 +13,7 @@ from domain.event import Actor
 from domain.instance import Content
 from processes.ports import FoundFile, Log, Upkeep
 from projections.catalogue.kept import kept_in, kept_of
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 _PAGE = 500
 

@@ -13,7 +13,7 @@ from processes.pixel_ports import Codecs, Shown, Stored
 from processes.ports import Files
 from processes.retrieve import Wanted
 from projections.catalogue.represent import representatives
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 
 class Renderer:

@@ -17,7 +17,7 @@ from processes import unreadable
 from processes.ports import Log
 from projections.catalogue.kept import kept_of
 from projections.catalogue.select import select
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 _LOG = logging.getLogger("annals.retrieve")
 CONTEXTS_MAX = 128

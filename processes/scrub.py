@@ -11,7 +11,7 @@ from domain.instance import Content
 from processes import unreadable
 from processes.ports import Log, Upkeep
 from projections.catalogue.kept import kept_in
-from projections.engine import ReadModel
+from projections.read_model import ReadModel
 
 _LOG = logging.getLogger("annals.storages")
 _PAGE = 500

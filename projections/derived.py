@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Identifier
 
-from projections.engine import Connections, use
+from projections.read_model import Connections, use
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('annals derived'))"
 _SCHEMAS = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s"

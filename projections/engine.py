@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
@@ -17,26 +16,16 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import InvalidInput, Unavailable
 from domain.event import Batch, Event, Recorded
 from domain.limits import Limits
+from projections.read_model import ACTIVE, Connections, use
 
 _LOG = logging.getLogger("annals.reading")
-HURRY = "hurry"
-"""The channel on which an asker tells the readers that it waits for what they have not read."""
-
-_NOTIFY = SQL("NOTIFY {}").format(Identifier(HURRY))
-_POLL_FIRST_SECONDS = 0.002
-_POLL_MAX_SECONDS = 0.02
-
-_ACTIVE = "SELECT schema_name, position, version FROM reading.projection WHERE name = %s AND active"
-_USE_ACTIVE = (
-    "SELECT position, set_config('search_path', schema_name, true) FROM reading.projection WHERE name = %s AND active"
-)
+_ASKERS_POLL_SECONDS = 0.02
 _CLAIM = "SELECT position FROM reading.projection WHERE schema_name = %s FOR UPDATE SKIP LOCKED"
 _MOVE = "UPDATE reading.projection SET position = %s WHERE schema_name = %s"
 _PARK = (
     "INSERT INTO reading.parked (schema_name, position, error) VALUES (%s, %s, %s) "
     "ON CONFLICT (schema_name, position) DO UPDATE SET error = excluded.error"
 )
-_PARKED = "SELECT count(*) FROM reading.parked JOIN reading.projection USING (schema_name) WHERE name = %s AND active"
 _FORGET = "DELETE FROM reading.projection WHERE schema_name = %s AND NOT active"
 _REGISTER = "INSERT INTO reading.projection (name, schema_name, version) VALUES (%s, %s, %s)"
 _OTHERS = "SELECT schema_name FROM reading.projection WHERE name = %s AND schema_name <> %s"
@@ -69,20 +58,8 @@ Apply = Callable[[Any, Sequence[Recorded]], None]
 _Read = Callable[[int], Batch]
 
 
-class Connections(Protocol):
-    """Where connections come from; one transaction each."""
-
-    def connection(self) -> AbstractContextManager[Any]:
-        """A connection, committed at the end."""
-        ...
-
-
 class Reading(Protocol):
     """The log as a reader sees it."""
-
-    def head(self) -> int:
-        """The newest position."""
-        ...
 
     def read_wanted(self, after: int, limit: int, wanted: Collection[str]) -> Batch:
         """The facts with these names among the next ``limit`` after a position."""
@@ -112,7 +89,7 @@ class Reader:
     def prepare(self) -> None:
         """Make the tables where they are missing; a newer version is built beside the old one, then switched."""
         with self._database.connection() as connection:
-            active = connection.execute(_ACTIVE, (self._projection.name,)).fetchone()
+            active = connection.execute(ACTIVE, (self._projection.name,)).fetchone()
         if active is None:
             self._switch(self._make())
         elif active[2] != self._projection.version:
@@ -121,7 +98,7 @@ class Reader:
     def step(self) -> int:
         """Take one batch; returns how many facts were read (0: nothing new, or another reader has it)."""
         with self._database.connection() as connection:
-            active = connection.execute(_ACTIVE, (self._projection.name,)).fetchone()
+            active = connection.execute(ACTIVE, (self._projection.name,)).fetchone()
         return self._step(active[0], self._read) if active else 0
 
     def rebuild(self) -> int:
@@ -227,7 +204,7 @@ class Reader:
             with self._database.connection() as connection:
                 if not connection.execute(_ASKERS, (switched,)).fetchone()[0]:
                     return
-            time.sleep(_POLL_MAX_SECONDS)
+            time.sleep(_ASKERS_POLL_SECONDS)
 
 
 class _Ahead:
@@ -245,71 +222,3 @@ class _Ahead:
             self._after = batch.position
             self._next = self._pool.submit(self._read, self._after)
         return batch
-
-
-class ReadModel:
-    """A projection as its askers see it."""
-
-    def __init__(self, name: str, database: Connections, log: Reading, limits: Limits) -> None:
-        self._name = name
-        self._database = database
-        self._log = log
-        self._limits = limits
-
-    def position(self) -> int:
-        """How far it has read."""
-        with self._database.connection() as connection:
-            row = connection.execute(_ACTIVE, (self._name,)).fetchone()
-        return row[1] if row else 0
-
-    def parked(self) -> int:
-        """How many facts it could not take."""
-        with self._database.connection() as connection:
-            return int(connection.execute(_PARKED, (self._name,)).fetchone()[0])
-
-    def wait_for(self, position: int) -> bool:
-        """Wait, bounded, until it has read up to a position: what was acknowledged before is seen (P6)."""
-        if self.position() >= position:
-            return True
-        with self._database.connection() as connection:
-            connection.execute(_NOTIFY)
-        deadline = time.monotonic() + self._limits.read_lag_wait_seconds
-        pause = _POLL_FIRST_SECONDS
-        while (at := self.position()) < position:
-            if time.monotonic() > deadline:
-                _LOG.warning("%s lags: at %d, the log is at %d", self._name, at, position)
-                return False
-            time.sleep(pause)
-            pause = min(pause * 2, _POLL_MAX_SECONDS)
-        return True
-
-    @contextmanager
-    def current(self) -> Iterator[Any]:
-        """A connection that sees the tables, after everything in the log now was read (bounded)."""
-        head = self._log.head()
-        with self._database.connection() as connection:
-            if self._use(connection) >= head:
-                yield connection
-                return
-        self.wait_for(head)
-        with self.now() as connection:
-            yield connection
-
-    @contextmanager
-    def now(self) -> Iterator[Any]:
-        """A connection that sees the tables as they are."""
-        with self._database.connection() as connection:
-            self._use(connection)
-            yield connection
-
-    def _use(self, connection: Any) -> int:
-        """Let this transaction see the tables; the position they are at, or a later one of what it sees next."""
-        row = connection.execute(_USE_ACTIVE, (self._name,)).fetchone()
-        if row is None:
-            raise InvalidInput([f"{self._name}: this read model does not exist yet: start a reader"])
-        return int(row[0])
-
-
-def use(connection: Any, schema: str) -> None:
-    """Let this transaction see one projection's tables."""
-    connection.execute("SELECT set_config('search_path', %s, true)", (schema,))

@@ -1,4 +1,7 @@
-"""One walk over the elements, items and fragments of a data set, on an explicit stack (PS3.5 section 7)."""
+"""One walk over the elements, items and fragments of a data set, on an explicit stack (PS3.5 section 7).
+
+Longer than a module should be: the three loops share what they keep, and each call between them would be paid a tag.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from adapters.log.recorder import CHANNEL
 from adapters.postgres.database import PatientConnection
-from projections.engine import HURRY
+from projections.read_model import HURRY
 
 Mark = tuple[int, int]
 

@@ -12,7 +12,7 @@ from adapters.codecs.locating import FrameLocator
 from adapters.composing.composition import Composition
 from adapters.dicom.beginning import FileBeginningReader
 from adapters.network.resolver import Resolver
-from annals import __version__, compose
+from annals import __version__, compose, viewing
 from annals.lifeline import Lifeline
 from annals.listening import inherited_or_own
 from annals.roles.known_storages import KnownStorages
@@ -61,7 +61,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         telling.start()
         codecs = archive.codecs()
         retriever = Retriever(archive.catalogue, archive.log, archive.limits)
-        metadata = archive.series_metadata(files)
+        metadata = viewing.series_metadata(archive, files)
         retrieval = Retrieval(
             retriever,
             Finder(archive.catalogue, archive.limits),
@@ -70,9 +70,9 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             FrameLocator(archive.limits),
             Renderer(archive.catalogue, files, codecs),
             PresentationStates(metadata, retriever),
-            archive.thumbnails(files, codecs),
+            viewing.thumbnails(archive, files, codecs),
             metadata,
-            archive.bulk_data(files, codecs),
+            viewing.bulk_data(archive, files, codecs),
             archive.limits,
         )
         storing = Storing(

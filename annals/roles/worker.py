@@ -12,7 +12,7 @@ from dataclasses import replace
 from adapters.codecs.transcoder import Transcoder
 from adapters.files.storages import StoredFiles
 from adapters.log.wakeups import Wakeups
-from annals import compose
+from annals import compose, viewing
 from annals.compose import Archive
 from annals.lifeline import Lifeline
 from annals.roles.committing import Committing
@@ -80,7 +80,7 @@ def _committing(archive: Archive, files: StoredFiles, settings: Settings, lifeli
 
 def _makers(archive: Archive, files: StoredFiles, codecs: Transcoder) -> list[Maker]:
     """What is derived of every series; the kinds are those of :mod:`projections.catalogue.due`."""
-    return [archive.series_metadata(files), archive.thumbnails(files, codecs)]
+    return [viewing.series_metadata(archive, files), viewing.thumbnails(archive, files, codecs)]
 
 
 def _derive(deriver: Deriver, wakeups: Wakeups, lifeline: Lifeline) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annals import compose
+from annals import compose, databases
 from domain import instance, storage
 from domain.instance import InstanceStored
 from domain.storage import StorageAdded
@@ -32,7 +32,7 @@ class Adoption:
         self.round = 0
         self.lying: list[Sent] = []
         site.start()
-        compose.prepare_database(site.server.dsn())
+        databases.prepare(site.server.dsn())
         with site.archive() as (archive, _):
             compose.catch_up(archive)
 

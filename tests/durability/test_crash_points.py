@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.files.storages import StoredFiles
-from annals import compose
+from annals import compose, databases
 from domain.errors import Refused
 from tests.durability import checker
 from tests.durability.disks import FILE_SYSTEMS
@@ -50,7 +50,7 @@ class Trial:
         self._rounds = count(1)
         self._checked = 0
         site.start()
-        compose.prepare_database(site.server.dsn())
+        databases.prepare(site.server.dsn())
         with site.archive() as (archive, _):
             for reader in archive.readers():
                 reader.prepare()

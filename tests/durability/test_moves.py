@@ -10,7 +10,7 @@ import pytest
 
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
-from annals import compose
+from annals import compose, databases
 from annals.compose import Archive
 from annals.storage_upkeep import moving
 from domain import instance, storage
@@ -35,7 +35,7 @@ class Removal:
         self.sent = [sent(study, 1), sent(study, 2), Sent(study, f"{study}.1.2", 1)]
         self.second = site.storage.with_name("second")
         site.start()
-        compose.prepare_database(site.server.dsn())
+        databases.prepare(site.server.dsn())
         with site.archive() as (archive, files):
             compose.catch_up(archive)
             made = Storage.open(self.second, "second", archive.limits)

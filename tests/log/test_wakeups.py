@@ -16,7 +16,7 @@ from annals.compose import FACTS
 from domain.association import AssociationAborted, abort
 from domain.event import Actor
 from domain.limits import Limits
-from projections.engine import HURRY
+from projections.read_model import HURRY
 
 LONG = 60.0
 OF_THIS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE"

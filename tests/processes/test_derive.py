@@ -19,7 +19,8 @@ from domain.limits import Limits
 from processes.derive import Deriver
 from projections.catalogue import CATALOGUE, due
 from projections.derived import Derived, DerivedTables
-from projections.engine import Reader, ReadModel
+from projections.engine import Reader
+from projections.read_model import ReadModel
 from tests.archive.conftest import until
 from tests.edges import edges
 

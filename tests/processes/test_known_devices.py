@@ -22,7 +22,8 @@ from domain.event import Actor
 from domain.limits import Limits
 from processes.known_devices import KnownDevices
 from projections.devices import DEVICES
-from projections.engine import Reader, ReadModel
+from projections.engine import Reader
+from projections.read_model import ReadModel
 
 LIMITS = Limits()
 

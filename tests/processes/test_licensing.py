@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from annals import allowance, compose
+from annals import allowance, compose, registering
 from annals.compose import Archive
 from annals.settings import load
 from domain import device, licence
@@ -117,7 +117,7 @@ def test_LIC_2_a_plain_install_is_open_reads_and_writes_nothing_of_licences_and_
         monkeypatch.setattr(archive.log, "stream", lambda kind, _key: pytest.fail(f"{kind} was read"))
         monkeypatch.setattr(archive.catalogue, "now", lambda: pytest.fail("the studies were counted"))
         assert licensing.allowed() == OPEN
-        assert archive.registrar().clients_max() is None
+        assert registering.registrar(archive).clients_max() is None
         head, mine = archive.log.head(), room(archive)
         assert [mine.store(f"1.2.{number}") for number in range(5)] == [0] * 5
         assert [one.event.NAME for one in archive.log.read(head, 100)] == ["InstanceStored"] * 5
@@ -189,7 +189,7 @@ def test_B58_a_licence_in_the_log_that_this_vendor_has_not_signed_for_this_insta
 def test_DEV_6_the_clients_of_the_licence_count_without_a_restart_and_the_lesser_setting_wins(
     archive: Archive, dsn: str, tmp_path: Path
 ) -> None:
-    registrar = archive.registrar()
+    registrar = registering.registrar(archive)
 
     def add(number: int) -> None:
         wanted = DeviceAdded(f"CT{number}", "192.0.2.7", 104)
@@ -206,7 +206,7 @@ def test_DEV_6_the_clients_of_the_licence_count_without_a_restart_and_the_lesser
     with pytest.raises(InvalidInput, match="3 of 3 used"):
         add(4)
     with opened(dsn, tmp_path / "data", clients_max=1) as bounded:
-        assert str(bounded.registrar().clients()) == "3 of 1 used"
+        assert str(registering.registrar(bounded).clients()) == "3 of 1 used"
 
 
 def test_LIC_1_no_more_studies_begin_than_the_trial_has_over_all_processes_and_those_that_have_go_on(

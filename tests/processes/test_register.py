@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from annals import compose
+from annals import compose, registering
 from annals.compose import Archive
 from annals.settings import load
 from domain import certificate, device
@@ -42,7 +42,7 @@ def archive(dsn: str) -> Iterator[Archive]:
 
 
 def registrar(archive: Archive, clients_max: int | None = None) -> Registrar:
-    return replace(archive.registrar(), clients_max=lambda: clients_max)
+    return replace(registering.registrar(archive), clients_max=lambda: clients_max)
 
 
 def save(room: Registrar, wanted: DeviceAdded) -> list[Event]:

@@ -20,7 +20,8 @@ from domain.association import AssociationAborted, abort
 from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor, Recorded
 from domain.limits import Limits
-from projections.engine import Projection, Reader, ReadModel
+from projections.engine import Projection, Reader
+from projections.read_model import ReadModel
 from tests.edges import edges
 
 LIMITS = Limits(projection_batch_max=7, read_lag_wait_seconds=1.0)

@@ -20,7 +20,8 @@ from domain.event import Actor, Batch
 from domain.limits import Limits
 from projections import devices
 from projections.devices import DEVICES
-from projections.engine import Projection, Reader, ReadModel
+from projections.engine import Projection, Reader
+from projections.read_model import ReadModel
 
 LIMITS = Limits(projection_batch_max=4, lock_timeout_seconds=1.0, query_timeout_seconds=2.0)
 
