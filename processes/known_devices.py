@@ -59,7 +59,10 @@ class KnownDevices:
     def follow(self, ended: threading.Event) -> None:
         """Keep what is remembered fresh until the end."""
         while not ended.wait(self._limits.devices_renewed_seconds):
-            self.renew()
+            try:
+                self.renew()
+            except Exception:  # noqa: BLE001 - a thread that ended would leave the devices as they are for ever
+                _LOG.exception("the devices could not be followed")
 
     def titled(self, ae_title: str) -> DeviceAdded | None:
         """The DICOM device with this AE title. Raises :class:`Unavailable` until the devices could be read once."""

@@ -85,6 +85,7 @@ class Reader:
         self._database = database
         self._log = log
         self._limits = limits
+        self._told_of_another = False
 
     def prepare(self) -> None:
         """Make the tables where they are missing; a newer version is built beside the old one, then switched."""
@@ -99,7 +100,18 @@ class Reader:
         """Take one batch; returns how many facts were read (0: nothing new, or another reader has it)."""
         with self._database.connection() as connection:
             active = connection.execute(ACTIVE, (self._projection.name,)).fetchone()
-        return self._step(active[0], self._read) if active else 0
+        if active is None or self._is_of_another_version(active[2]):
+            return 0
+        return self._step(active[0], self._read)
+
+    def _is_of_another_version(self, version: int) -> bool:
+        """Whether a newer program, or an older, has made the tables that serve meanwhile; told once."""
+        is_other = version != self._projection.version
+        if is_other and not self._told_of_another:
+            said = "projection %s serves another version's tables (%d, not %d): restart all processes of the archive"
+            _LOG.error(said, self._projection.name, version, self._projection.version)
+        self._told_of_another = is_other
+        return is_other
 
     def rebuild(self) -> int:
         """Fill a fresh schema from the whole log while the old one serves, then switch; returns the facts read."""

@@ -46,7 +46,8 @@ SET position = excluded.position, changed_at = excluded.changed_at, not_before =
 _ALL = """
 INSERT INTO due (kind, study_instance_uid, series_instance_uid, position, changed_at)
 SELECT %s, study_instance_uid, series_instance_uid, 0, '-infinity' FROM series
-ON CONFLICT (kind, study_instance_uid, series_instance_uid) DO NOTHING
+ON CONFLICT (kind, study_instance_uid, series_instance_uid) DO UPDATE
+SET not_before = '-infinity', attempts = 0, failed = false, fault = '' WHERE due.failed
 """
 _FORGET = """
 DELETE FROM due WHERE study_instance_uid = ANY(%s) AND NOT EXISTS (
@@ -118,7 +119,7 @@ def forget(connection: Any, study_instance_uids: Sequence[str]) -> None:
 
 
 def everything(connection: Any, kind: str) -> None:
-    """Data of a kind is due for every series that is there."""
+    """Data of a kind is due for every series that is there, also where it could not be made before."""
     connection.execute(_ALL, (kind,))
 
 

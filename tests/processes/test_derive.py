@@ -232,6 +232,16 @@ def test_a_rebuild_makes_every_series_due(site: Site) -> None:
     assert site.counts() == (2, 0)
 
 
+def test_what_has_failed_is_due_again_where_all_of_its_kind_is_made_anew(site: Site) -> None:
+    site.store("1.1.1")
+    site.maker.fault = KeyError("x")
+    while site.counts() != (0, 1):
+        site.deriver().step()
+    with site.catalogue.now() as connection:
+        due.everything(connection, KIND)
+    assert (site.counts(), site.faults()) == ((1, 0), [])
+
+
 def test_tables_of_another_version_begin_empty(site: Site) -> None:
     first = DerivedTables(Derived("colour", 1, "CREATE TABLE seen (n integer)"), site.database)
     second = DerivedTables(Derived("colour", 2, "CREATE TABLE seen (n integer)"), site.database)

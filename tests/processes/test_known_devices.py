@@ -24,6 +24,7 @@ from processes.known_devices import KnownDevices
 from projections.devices import DEVICES
 from projections.engine import Reader
 from projections.read_model import ReadModel
+from tests.archive.conftest import until
 
 LIMITS = Limits()
 
@@ -176,6 +177,27 @@ def test_in_an_outage_those_last_known_hold(site: Site, caplog: pytest.LogCaptur
     assert known.titled("CT") is not None
     assert known.is_address("192.0.2.7")
     assert len(caplog.records) == 1, "an outage is told once"
+
+
+def test_DEV_1_devices_are_followed_whatever_reading_them_raised_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        site.model.after = lambda: None
+        raise ArithmeticError("nobody foresaw it")
+
+    site.reader.prepare()
+    known, ended = site.known(), threading.Event()
+    site.model.after = fail
+    following = threading.Thread(target=known.follow, args=(ended,))
+    following.start()
+    try:
+        until(lambda: "nobody foresaw it" in caplog.text, 60, "it has failed")
+        site.save(DeviceAdded("CT", "192.0.2.7", 104))
+        until(lambda: known.titled("CT") is not None, 60, "the device is known")
+    finally:
+        ended.set()
+        following.join(60)
 
 
 def test_only_who_negotiates_waits_for_a_name_never_who_accepts(site: Site) -> None:

@@ -231,6 +231,21 @@ def test_a_newer_version_is_built_and_then_serves(site: Site) -> None:
     assert rows == [(2, True)]
 
 
+def test_D11_a_reader_of_another_version_leaves_the_tables_as_they_are_and_says_so_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    earlier, newer = site.reader(), site.reader(SEEN_AGAIN)
+    site.note("T1")
+    _all(earlier)
+    newer.prepare()
+    site.note("T2")
+    assert [earlier.step() for _ in range(3)] == [0, 0, 0]
+    assert site.titles() == ["T1"]
+    assert caplog.text.count("another version") == 1
+    _all(newer)
+    assert site.titles() == ["T1", "T2"]
+
+
 def test_P6_whoever_asks_waits_for_what_was_acknowledged_before_but_not_for_ever(site: Site) -> None:
     reader = site.reader()
     reader.prepare()
