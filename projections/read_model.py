@@ -49,7 +49,7 @@ class ReadModel:
     """A projection as its askers see it."""
 
     def __init__(self, name: str, database: Connections, log: Head, limits: Limits) -> None:
-        self._name = name
+        self.name = name
         self._database = database
         self._log = log
         self._limits = limits
@@ -57,13 +57,13 @@ class ReadModel:
     def position(self) -> int:
         """How far it has read."""
         with self._database.connection() as connection:
-            row = connection.execute(ACTIVE, (self._name,)).fetchone()
+            row = connection.execute(ACTIVE, (self.name,)).fetchone()
         return row[1] if row else 0
 
     def parked(self) -> int:
         """How many facts it could not take."""
         with self._database.connection() as connection:
-            return int(connection.execute(_PARKED, (self._name,)).fetchone()[0])
+            return int(connection.execute(_PARKED, (self.name,)).fetchone()[0])
 
     def wait_for(self, position: int) -> bool:
         """Wait, bounded, until it has read up to a position: what was acknowledged before is seen (P6)."""
@@ -75,7 +75,7 @@ class ReadModel:
         pause = _POLL_FIRST_SECONDS
         while (at := self.position()) < position:
             if time.monotonic() > deadline:
-                _LOG.warning("%s lags: at %d, the log is at %d", self._name, at, position)
+                _LOG.warning("%s lags: at %d, the log is at %d", self.name, at, position)
                 return False
             time.sleep(pause)
             pause = min(pause * 2, _POLL_MAX_SECONDS)
@@ -102,9 +102,9 @@ class ReadModel:
 
     def _use(self, connection: Any) -> int:
         """Let this transaction see the tables; the position they are at, or a later one of what it sees next."""
-        row = connection.execute(_USE_ACTIVE, (self._name,)).fetchone()
+        row = connection.execute(_USE_ACTIVE, (self.name,)).fetchone()
         if row is None:
-            raise InvalidInput([f"{self._name}: this read model does not exist yet: start a reader"])
+            raise InvalidInput([f"{self.name}: this read model does not exist yet: start a reader"])
         return int(row[0])
 
 

@@ -72,6 +72,15 @@ def _checks(archive: Archive, files: StoredFiles) -> dict[str, Check]:
         derived = {"derived_due": waiting, "derived_failed": failed}
         return {"lag": lag, "parked": parked, **derived, "degraded": degraded}
 
-    alarm = LagAlarm(archive.limits, time.monotonic)
+    def others_reading() -> Mapping[str, object]:
+        head = archive.log.head()
+        lag = max(head - model.position() for model in others)
+        if lags := others_alarm.rings(lag):
+            _LOG.warning("a read model lags %d positions behind the log", lag)
+        parked = {model.name: count for model in others if (count := model.parked())}
+        return {"lag": lag, "parked": parked, "degraded": bool(parked) or lags}
+
+    alarm, others_alarm = (LagAlarm(archive.limits, time.monotonic) for _ in range(2))
+    others = (archive.devices, archive.storages, archive.certificates, archive.rejections, archive.open_commitments)
     ports = dict(probes(archive, Trust(archive, archive.settings.tls)))
-    return {"database": database, "storage": storage, **ports, "catalogue": reading}
+    return {"database": database, "storage": storage, **ports, "catalogue": reading, "read models": others_reading}

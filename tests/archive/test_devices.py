@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from adapters.postgres.embedded import EmbeddedPostgres
 from tests.archive import samples
 from tests.archive.conftest import Archive, running_archive, until, until_everywhere
 from tests.dimse import raw_peer
@@ -41,6 +43,22 @@ def archive() -> Iterator[Archive]:
 
 def test_the_archive_is_ready_though_its_own_probe_is_no_device(archive: Archive) -> None:
     assert archive.ready()
+
+
+def test_D14_a_fact_of_a_device_that_could_not_be_read_is_shown_where_the_archive_says_that_it_is_ready(
+    archive: Archive,
+) -> None:
+    def shown() -> tuple[int, object]:
+        status, body = archive.health()
+        return status, body["parts"]["read models"]
+
+    with psycopg.connect(EmbeddedPostgres(archive.data / "postgres").dsn(), autocommit=True) as connection:
+        parked = "INSERT INTO reading.parked SELECT schema_name, 1, 'KeyError' FROM reading.projection WHERE name = %s"
+        connection.execute(parked, ("devices",))
+        found = (200, {"ok": True, "lag": 0, "parked": {"devices": 1}, "degraded": True})
+        until(lambda: shown() == found, 60, "what was parked is shown")
+        connection.execute("DELETE FROM reading.parked")
+    until(lambda: shown() == (200, {"ok": True, "lag": 0, "parked": {}, "degraded": False}), 60, "all is read")
 
 
 def test_NET_4_a_registered_device_is_let_in_by_address_or_by_name(archive: Archive) -> None:
