@@ -28,6 +28,15 @@ _CUT = "the codestream ends in the middle of its picture"
 _NOISE = bytes.fromhex("a5c3965a3c69d24b") * 8
 """What no decoder takes for padding, without a marker."""
 
+YBR_PARTIAL = "YBR_PARTIAL_422"
+"""Retired: its luminance has a part of the range only, and there is no name for it but with shared chrominance."""
+
+_YBR = {
+    "YBR_FULL": (0, 1.0, 1.402, 0.344136, 0.714136, 1.772),
+    YBR_PARTIAL: (16, 1.1644, 1.5960, 0.3917, 0.8130, 2.0173),
+}
+"""What is black, and the factors of luminance and chrominance for red, green twice and blue."""
+
 
 def dtype_of(image: Image) -> np.dtype[Any]:
     """The type of one sample."""
@@ -155,12 +164,12 @@ def colour_after(syntax: str, image: Image) -> str:
 
 
 def rgb(array: Array, photometric: str) -> Array:
-    """YBR_FULL samples of 8 bits as RGB, for showing (C.7.6.3.1.2)."""
-    if photometric != "YBR_FULL" or array.dtype != np.uint8:
+    """YBR samples of 8 bits as RGB, for showing (C.7.6.3.1.2)."""
+    if photometric not in _YBR or array.dtype != np.uint8:
         return array
+    black, luminance, red, green_by_blue, green_by_red, blue = _YBR[photometric]
     y, cb, cr = (array[..., plane].astype(np.float32) for plane in range(3))
-    out = np.stack(
-        (y + 1.402 * (cr - 128), y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128), y + 1.772 * (cb - 128)), axis=-1
-    )
+    y, cb, cr = luminance * (y - black), cb - 128, cr - 128
+    out = np.stack((y + red * cr, y - green_by_blue * cb - green_by_red * cr, y + blue * cb), axis=-1)
     shown: Array = np.rint(out).clip(0, 255).astype(np.uint8)
     return shown

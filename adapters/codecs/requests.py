@@ -172,7 +172,7 @@ def _decode(stored: StoredObject, number: int, out: int) -> dict[str, Any]:
     array = rgb(stored.array(image, number), colour)
     with os.fdopen(os.dup(out), "wb") as file:
         file.write(np.ascontiguousarray(array).tobytes())
-    described = dataclasses.replace(image, planar=0, photometric="RGB" if colour == "YBR_FULL" else colour)
+    described = dataclasses.replace(image, planar=0, photometric="RGB" if colour.startswith("YBR") else colour)
     return {"image": dataclasses.asdict(described)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from adapters.codecs import derivation, encoding, fragments, icons, image
 from adapters.codecs.changes import Change, text
 from adapters.codecs.codestreams import is_irreversible
-from adapters.codecs.decoding import colour_after
+from adapters.codecs.decoding import YBR_PARTIAL, colour_after
 from adapters.codecs.elements import PIXEL_DATA, Element, Form, Rewriting, Source, element_bytes, elements, header
 from adapters.codecs.image import Image
 from adapters.codecs.object import StoredObject
@@ -56,6 +56,8 @@ def frames(stored: StoredObject, wanted: str, first: int, count: int) -> Iterato
     """Frames in the wanted syntax; native ones are little endian and by pixel. Raises Unfit."""
     described = stored.image()
     colour = colour_after(stored.syntax, described)
+    if colour == YBR_PARTIAL:
+        raise Unfit("colours of a partial range go only as they are")
     if wanted not in NATIVE:
         encoding.check_fit(wanted, described, colour, was_lossy=was_lossy(stored))
     for number in range(first, first + count):

@@ -156,14 +156,11 @@ def test_TS_1_C8_2_the_smallest_pictures_survive_every_lossless_pair(
             assert np.array_equal(samples_in(back), expected), (first, second)
 
 
-@pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_PARTIAL_422"])
-def test_C8_2_shared_chrominance_is_seen_alike_by_others(
-    transcoder: Transcoder, tmp_path: Path, photometric: str
-) -> None:
+def test_C8_2_shared_chrominance_is_seen_alike_by_others(transcoder: Transcoder, tmp_path: Path) -> None:
     """Two pixels share their colour; where they are compressed each has it of its own (PS3.3 C.7.6.3.1.2)."""
     pairs = np.random.default_rng(1).integers(16, 236, (2, 16, 8, 4), np.uint8)
     image = Kind(8, 8, photometric="RGB", frames=2).image()
-    image.PhotometricInterpretation, image.PixelData = photometric, pairs.tobytes()
+    image.PhotometricInterpretation, image.PixelData = "YBR_FULL_422", pairs.tobytes()
     source = saved(image, tmp_path / "a.dcm")
     expected = np.stack([pairs[..., [0, 2, 3]], pairs[..., [1, 2, 3]]], axis=3).reshape(2, 16, 16, 3)
     for syntax in set(ENCODED_LOSSLESS) - {DEFLATED}:
@@ -172,6 +169,23 @@ def test_C8_2_shared_chrominance_is_seen_alike_by_others(
         assert seen
         for toolkit, samples, _ in seen:
             assert np.array_equal(samples, expected), (syntax, toolkit)
+
+
+def test_TS_3_colours_of_a_partial_range_go_only_in_native_syntaxes(transcoder: Transcoder, tmp_path: Path) -> None:
+    """No photometric interpretation says that each pixel has its colour: YBR_PARTIAL_422 would promise fewer bytes."""
+    image = Kind(8, 8, photometric="RGB").image()
+    pairs = np.random.default_rng(1).integers(16, 236, (16, 8, 4), np.uint8).tobytes()
+    image.PhotometricInterpretation, image.PixelData = "YBR_PARTIAL_422", pairs
+    source = saved(image, tmp_path / "a.dcm")
+    for syntax in (IMPLICIT, BIG_ENDIAN, DEFLATED):
+        assert dcmread(transcoded(transcoder, transcoded(transcoder, source, syntax), EXPLICIT)).PixelData == pairs
+    full = Kind(8, 8, photometric="RGB").image()
+    other = dcmread(transcoded(transcoder, saved(full, tmp_path / "full.dcm"), RLE))
+    other.PhotometricInterpretation = "YBR_PARTIAL_422"
+    other.save_as(tmp_path / "other.dcm")
+    for path, wanted in ((source, RLE), (tmp_path / "other.dcm", EXPLICIT)):
+        with opened(path) as stored, pytest.raises(Refused, match="partial range"):
+            transcoder.converted(stored, wanted)
 
 
 def overlay(image: Dataset, group: int, **values: Any) -> None:

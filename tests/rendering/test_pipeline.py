@@ -247,6 +247,11 @@ def test_C7_10_colours_in_every_order(show: Callable[..., Pixels], transcoder: T
     assert np.array_equal(show(deep), stored_values(deep) >> 4)
     ybr = made(8, 8, samples=3, photometric="YBR_FULL")
     assert np.abs(show(ybr).astype(int) - stored_values(ybr)).max() <= 1, "pydicom's array of YBR is RGB"
+    partial = made(8, 8, samples=3, photometric="YBR_PARTIAL_422", rows=1, columns=2)
+    partial.PixelData = bytes((16, 235, 128, 128))
+    assert show(partial).tolist() == [[[0] * 3, [255] * 3]]
+    partial.PixelData = bytes((81, 81, 90, 240))
+    assert np.abs(show(partial).astype(int) - [255, 0, 0]).max() <= 1
 
 
 def test_C7_10_functional_groups_say_it_for_each_frame(show: Callable[..., Pixels]) -> None:
