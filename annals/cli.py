@@ -24,6 +24,10 @@ from annals.importing.command import import_command
 from annals.options import Cfg, Data, settings_of
 from domain.errors import AnnalsError, InvalidInput
 
+_STREAM = "Only facts about what has this name: a SOP Instance or Transaction UID, AE title, host, storage or door."
+_UID = typer.Argument(help="A Study, Series or SOP Instance UID.")
+_READ_MODEL = typer.Argument(help=f"One of {', '.join(commands.READ_MODELS)}.")
+
 app = typer.Typer(
     name="annals",
     help="Annals, an event-sourced PACS.",
@@ -82,7 +86,7 @@ def serve(
 def events(
     after: Annotated[int, typer.Option(help="Only facts after this position.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new facts until Ctrl-C.")] = False,
-    stream: Annotated[str, typer.Option(help="Only facts of this SOP Instance UID, AE title or device.")] = "",
+    stream: Annotated[str, typer.Option(help=_STREAM)] = "",
     data: Data = None,
     cfg: Cfg = None,
 ) -> None:
@@ -91,13 +95,13 @@ def events(
 
 
 @app.command()
-def explain(uid: str, data: Data = None, cfg: Cfg = None) -> None:
+def explain(uid: Annotated[str, _UID], data: Data = None, cfg: Cfg = None) -> None:
     """Print the life of a study, series or instance."""
     raise typer.Exit(commands.explain(settings_of(cfg, data), uid))
 
 
 @app.command()
-def rebuild(name: str, data: Data = None, cfg: Cfg = None) -> None:
+def rebuild(name: Annotated[str, _READ_MODEL], data: Data = None, cfg: Cfg = None) -> None:
     """Rebuild a read model beside the serving one, then switch."""
     commands.rebuild(settings_of(cfg, data), name)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 
 from adapters.log.wakeups import Wakeups
 from annals import compose, history
 from annals.settings import Settings
-from domain import admission, association, certificate, commitment, device, instance, licence, storage
+from domain import admission, association, certificate, commitment, device, instance, licence, revocation, storage
 from domain.attributes import Level
+from domain.device import Kind
 from domain.errors import InvalidInput
 from domain.event import Recorded
 from domain.instance import InstanceMoved, InstanceStored
@@ -19,17 +20,20 @@ from domain.storage import StorageRemoved
 from projections.catalogue.select import select
 from projections.engine import Reader
 
-_STREAMS = (instance, device, admission, association, storage, certificate, licence, commitment)
+_STREAMS = (instance, device, admission, association, storage, certificate, revocation, licence, commitment)
+READ_MODELS = {projection.name: projection for projection in compose.PROJECTIONS}
 _PAGE = 500
 _SHOWN_MAX = 65_536
 
 
 def print_events(settings: Settings, after: int, follow: bool, stream: str) -> None:
-    """Print the log, and with ``follow`` what comes."""
+    """Print the log, and with ``follow`` what comes; or the facts about what has one name. Raises InvalidInput."""
+    if stream and follow:
+        raise InvalidInput(["--follow: is not for --stream"])
     with compose.archive_for_command(settings) as archive:
         if stream:
-            for kind in (*(module.KIND for module in _STREAMS), certificate.DEVICE_KIND):
-                _print(archive.log.stream(kind, stream))
+            for kind, key in _named(stream):
+                _print([fact for fact in archive.log.stream(kind, key) if fact.position > after])
             return
         wakeups = Wakeups(archive.dsn)
         if follow:
@@ -48,6 +52,13 @@ def print_events(settings: Settings, after: int, follow: bool, stream: str) -> N
         finally:
             if follow:
                 wakeups.close()
+
+
+def _named(name: str) -> Iterator[tuple[str, str]]:
+    """The streams of what may have a name."""
+    yield from ((module.KIND, name) for module in _STREAMS)
+    yield certificate.DEVICE_KIND, name
+    yield device.KIND, device.key(Kind.WADO, "", name)
 
 
 def explain(settings: Settings, uid: str) -> int:
@@ -82,12 +93,11 @@ def _deletions(archive: compose.Archive, facts: Sequence[Recorded]) -> list[Reco
 
 def rebuild(settings: Settings, name: str) -> None:
     """Rebuild a read model beside the serving one, then switch."""
-    projections = {projection.name: projection for projection in compose.PROJECTIONS}
-    if name not in projections:
-        raise InvalidInput([f"{name!a} is not one of {', '.join(projections)}"])
+    if name not in READ_MODELS:
+        raise InvalidInput([f"{name!a} is not one of {', '.join(READ_MODELS)}"])
     with compose.archive_for_command(settings, connections=4, patient=True) as archive:
         began = time.monotonic()
-        read = Reader(projections[name], archive.database, archive.log, archive.limits).rebuild()
+        read = Reader(READ_MODELS[name], archive.database, archive.log, archive.limits).rebuild()
         seconds = time.monotonic() - began
     typer.echo(f"{name}: {read} facts in {seconds:.1f} s ({read / max(seconds, 0.001):.0f}/s), switched")
 

@@ -31,7 +31,7 @@ class Actor:
     address: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}" + (f" at {self.address}" if self.address else "")
+        return " ".join(filter(None, (self.kind, self.name, self.address and f"at {self.address}")))
 
 
 @dataclass(frozen=True, slots=True)

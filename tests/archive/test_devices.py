@@ -61,6 +61,16 @@ def test_D14_a_fact_of_a_device_that_could_not_be_read_is_shown_where_the_archiv
     until(lambda: shown() == (200, {"ok": True, "lag": 0, "parked": {}, "degraded": False}), 60, "all is read")
 
 
+def test_HIS_1_the_facts_about_one_name_are_shown_from_a_position_on(archive: Archive) -> None:
+    archive.annals("device", "wado", "add", "192.0.2.99")
+    archive.annals("device", "wado", "remove", "192.0.2.99")
+    named = ("events", "--stream", "192.0.2.99")
+    added, removed = archive.annals(*named).stdout.splitlines()
+    assert ("DeviceAdded" in added, "DeviceRemoved" in removed) == (True, True)
+    assert archive.annals(*named, "--after", added.split()[0]).stdout.splitlines() == [removed]
+    assert archive.annals(*named, "--follow", check=False).returncode == 2
+
+
 def test_NET_4_a_registered_device_is_let_in_by_address_or_by_name(archive: Archive) -> None:
     for title in ("ALL", "NAMED", "NONE"):
         done = archive.dcmtk("echoscu", "-aet", title)
