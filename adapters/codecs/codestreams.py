@@ -54,10 +54,10 @@ def is_irreversible(data: bytes) -> bool:
         raise Unfit("the codestream has no readable header") from error
 
 
-def has_end(data: bytes) -> bool:
-    """Whether a JPEG codestream's last scan is ended by its marker; one without may be whole or cut (T.81 B.1.1.3)."""
+def end_of_scans(data: bytes) -> int:
+    """Where a JPEG codestream's last scan is ended by its marker; -1 where it is not (T.81 B.1.1.3)."""
     # An embedded thumbnail has an end of its own, before the last scan.
-    return _EOI in data[-_PADDED:] or data.rfind(_EOI) > data.rfind(_SOS)
+    return data.find(_EOI, data.rfind(_SOS))
 
 
 def has_all_tile_parts(data: bytes) -> bool:

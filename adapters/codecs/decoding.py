@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.codecs.codestreams import Picture, has_all_tile_parts, has_end, is_irreversible, picture
+from adapters.codecs.codestreams import Picture, end_of_scans, has_all_tile_parts, is_irreversible, picture
 from adapters.codecs.image import Image
 from adapters.codecs.unfit import Unfit
 from domain.transcoding import (
@@ -82,7 +82,7 @@ def decoded(data: bytes, syntax: str, image: Image) -> Array:
     if seen.precision > image.bits_allocated:
         raise Unfit("the codestream has deeper samples than are described")
     try:
-        array = _from_library(data, syntax, image)
+        array = _from_library(data, syntax, image, seen)
     except Unfit:
         raise
     except Exception as error:
@@ -92,13 +92,13 @@ def decoded(data: bytes, syntax: str, image: Image) -> Array:
     return _fitted(array, seen, image)
 
 
-def _from_library(data: bytes, syntax: str, image: Image) -> Array:
+def _from_library(data: bytes, syntax: str, image: Image, seen: Picture) -> Array:
     import imagecodecs
 
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
-        return _jpeg(data, image, "YCBCR" if image.photometric.startswith("YBR") else "RGB")
+        return _jpeg(data, seen, "YCBCR" if image.photometric.startswith("YBR") else "RGB")
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
-        return _jpeg(data, image, "RGB")
+        return _jpeg(data, seen, "RGB")
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return np.asarray(imagecodecs.jpegls_decode(data))
     # OpenJPH's samples wrap round where the loss takes them past their range: white would become black.
@@ -109,14 +109,18 @@ def _from_library(data: bytes, syntax: str, image: Image) -> Array:
     return np.asarray(imagecodecs.htj2k_decode(data, planar=False))
 
 
-def _jpeg(data: bytes, image: Image, coded: str) -> Array:
+def _jpeg(data: bytes, seen: Picture, coded: str) -> Array:
     from imagecodecs import jpeg8_decode
 
-    colours: dict[str, Any] = {} if image.samples == 1 else {"colorspace": coded, "outcolorspace": "RGB"}
+    colours: dict[str, Any] = {} if seen.components == 1 else {"colorspace": coded, "outcolorspace": "RGB"}
     array = np.asarray(jpeg8_decode(data, **colours))
-    # The library fills up a cut picture and says nothing. Bytes behind a whole one change nothing in it.
-    if not has_end(data) and not np.array_equal(array, jpeg8_decode(data.rstrip(b"\xff") + _NOISE, **colours)):
-        raise Unfit(_CUT)
+    end = end_of_scans(data)
+    # The library fills up a cut picture with the gray in the middle and says nothing.
+    if end < 0 or (array[-1, -1] == 1 << seen.precision - 1).all():
+        # Bytes behind a whole one change nothing in it.
+        scans = data[:end] if end >= 0 else data
+        if not np.array_equal(array, jpeg8_decode(scans.rstrip(b"\xff") + _NOISE, **colours)):
+            raise Unfit(_CUT)
     return array
 
 

@@ -86,14 +86,15 @@ def _with_codestream(path: Path, encoded: Path, change: Callable[[bytes], bytes]
     return path
 
 
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut", "ended"])
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("syntax", sorted(ENCODED - NATIVE))
 def test_B14_TS_3_a_picture_that_is_cut_is_never_taken_for_a_whole_one(
-    transcoder: Transcoder, tmp_path: Path, syntax: str, cut: float
+    transcoder: Transcoder, tmp_path: Path, syntax: str, cut: float, end: bytes
 ) -> None:
     source = saved(made(8, 8) if syntax == JPEG_BASELINE else made(), tmp_path / "source.dcm")
     encoded = transcoded(transcoder, source, syntax)
-    short = _with_codestream(tmp_path / "cut.dcm", encoded, lambda whole: whole[: int(len(whole) * cut)])
+    short = _with_codestream(tmp_path / "cut.dcm", encoded, lambda whole: whole[: int(len(whole) * cut)] + end)
     with opened(short) as stored, pytest.raises(Refused):
         transcoder.converted(stored, EXPLICIT)
 
@@ -107,6 +108,19 @@ def test_TS_3_a_whole_picture_without_its_end_marker_is_decoded(
     unended = _with_codestream(tmp_path / "unended.dcm", encoded, lambda whole: whole.removesuffix(b"\xff\xd9"))
     found, expected = (dcmread(transcoded(transcoder, path, EXPLICIT)).PixelData for path in (unended, encoded))
     assert found == expected
+
+
+@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS_SV1])
+def test_TS_3_a_whole_picture_that_ends_in_the_gray_of_a_cut_one_is_decoded(
+    transcoder: Transcoder, tmp_path: Path, syntax: str
+) -> None:
+    image = made(8, 8) if syntax == JPEG_BASELINE else made()
+    samples = dcmread(saved(image, tmp_path / "noise.dcm")).pixel_array
+    samples[-8:] = 1 << image.BitsStored - 1
+    image.PixelData = samples.tobytes() + bytes(samples.nbytes % 2)
+    source = saved(image, tmp_path / "source.dcm")
+    decoded = dcmread(transcoded(transcoder, transcoded(transcoder, source, syntax), EXPLICIT)).pixel_array
+    assert (decoded[-1] == samples[-1]).all()
 
 
 def test_B14_a_progressive_bomb_ends_at_the_time_a_frame_may_take(tmp_path: Path) -> None:
