@@ -13,46 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from adapters.dicom.syntaxes import encoding_of
+from adapters.dimse.agreed import Context, Parties
 from adapters.dimse.command import C_CANCEL_RQ, RESPONSE, Command, MalformedCommand
 from adapters.dimse.errors import AssociationEnded, FileCut
 from adapters.dimse.file_message import FileMessage, FilePdus
 from adapters.dimse.pdv import COMMAND, LAST, MalformedPdu, fragments, largest_value, split
-from adapters.dimse.wire import (
-    ABORT,
-    INVALID_PDU_PARAMETER,
-    P_DATA,
-    RELEASE_RP,
-    RELEASE_RQ,
-    UNEXPECTED_PDU,
-    Wire,
-)
+from adapters.dimse.wire import ABORT, INVALID_PDU_PARAMETER, P_DATA, RELEASE_RP, RELEASE_RQ, UNEXPECTED_PDU, Wire
 from domain.errors import Because, Refused
 from domain.limits import KIB, Limits
 
 _RELEASE_PDU_RP = struct.pack(">BxI4x", RELEASE_RP, 4)
 _RELEASE_PDU_RQ = struct.pack(">BxI4x", RELEASE_RQ, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """An accepted presentation context and the roles that we may play in it (PS3.7 D.3.3.4)."""
-
-    id: int
-    abstract_syntax: str
-    transfer_syntax: str
-    as_scu: bool
-    as_scp: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Parties:
-    """Who speaks with whom."""
-
-    calling_ae_title: str
-    called_ae_title: str
-    peer_address: str
-    implementation_class_uid: str = ""
-    implementation_version_name: str = ""
 
 
 class _Released(Exception):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.dimse import requestor
-from adapters.dimse.association import Association, Context
+from adapters.dimse.agreed import Context
+from adapters.dimse.association import Association
 from adapters.dimse.command import N_EVENT_REPORT_RQ, Command
 from adapters.dimse.commitment_request import PUSH_MODEL_INSTANCE
 from adapters.dimse.encoding import RecordEncoder

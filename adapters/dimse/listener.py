@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from adapters.dimse.agreed import Parties
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, parse_request
-from adapters.dimse.association import Association, Parties
+from adapters.dimse.association import Association
 from adapters.dimse.errors import AssociationEnded, ConnectionFailed
 from adapters.dimse.negotiation import (
     APPLICATION_CONTEXT,

@@ -20,8 +20,8 @@ from pynetdicom.presentation import PresentationContext
 
 from adapters.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from adapters.dicom.sop_classes import preferred_for
+from adapters.dimse.agreed import Context
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, Proposal
-from adapters.dimse.association import Context
 from adapters.dimse.wire import ASSOCIATE_AC, ASSOCIATE_RJ
 from domain.limits import Limits
 from domain.transcoding import LOSSY, NATIVE

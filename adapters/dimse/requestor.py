@@ -7,8 +7,9 @@ import ssl
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from adapters.dimse.agreed import Parties
 from adapters.dimse.associate_request import MalformedAssociate, Proposal
-from adapters.dimse.association import Association, Parties
+from adapters.dimse.association import Association
 from adapters.dimse.command import C_ECHO_RQ, C_STORE_RQ, MEDIUM_PRIORITY, Command
 from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
 from adapters.dimse.negotiation import encode_request, parse_accept

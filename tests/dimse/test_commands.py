@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.dimse.association import Association, Context, Parties
+from adapters.dimse.agreed import Context, Parties
+from adapters.dimse.association import Association
 from adapters.dimse.errors import AssociationEnded
 from adapters.dimse.wire import Wire
 from domain.errors import Because, Refused
