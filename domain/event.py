@@ -88,4 +88,5 @@ class Batch:
 
 def stream_id(kind: str, key: str) -> UUID:
     """The id of the stream of one thing, such as ``("instance", sop_instance_uid)``."""
-    return uuid5(_STREAMS, f"{kind}:{key}")
+    # A command's argument may be no text: it names a stream that nothing is in.
+    return uuid5(_STREAMS, f"{kind}:{key}".encode(errors="backslashreplace").decode())

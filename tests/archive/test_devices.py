@@ -234,6 +234,8 @@ def test_DEV_1_devices_are_listed_with_what_they_may_do_and_faults_are_told_toge
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 4, done.stderr
     assert archive.annals("device", "edit", "NOBODY", "--port", "1", check=False).returncode == 2
+    done = archive.annals("device", "add", "A\udcff", "?\udcff", "1", check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2), done.stderr
 
 
 def got(archive: Archive) -> str:

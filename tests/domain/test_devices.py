@@ -9,6 +9,7 @@ import pytest
 from domain import device
 from domain.device import ALL_RIGHTS, WADO_RIGHTS, Clients, DeviceAdded, DeviceChanged, DeviceRemoved, Right
 from domain.errors import InvalidInput
+from domain.event import stream_id
 from tests.edges import edges
 
 CT = DeviceAdded("CT1", "192.0.2.7", 104)
@@ -62,6 +63,9 @@ def test_DEV_1_a_device_is_forgotten_once_and_may_come_back() -> None:
         (replace(CT, host="a" * 64), ["host: neither"]),
         (replace(CT, host=".".join(["a" * 63] * 4) + ".b"), ["host: neither"]),
         (replace(CT, host="192.0.2.256"), ["host: looks like an IP"]),
+        (replace(CT, host="fe80::1%eth0"), ["host: has a zone"]),
+        (replace(CT, host="fe80::1%\x1b[2J" + "a" * 300), ["host: has a zone"]),
+        (replace(WEB, host="fe80::1%2"), ["host: has a zone"]),
         (replace(CT, port=0), ["port"]),
         (replace(CT, port=65_536), ["port"]),
         (replace(CT, description="d" * 129), ["description: longer"]),
@@ -100,6 +104,14 @@ def test_DEV_4_no_AE_title_is_the_key_of_a_WADO_device_and_hosts_are_told_apart_
     assert device.key("WADO", "", "Viewer.Example.org.") == device.key_of(WEB)
     assert device.key("DICOM", "ct1", "h") != device.key("DICOM", "CT1", "h"), "AE titles are case sensitive"
     assert device.key("DICOM", "CT1", "h") == device.key("DICOM", "CT1", "i")
+
+
+def test_DEV_1_a_name_that_is_no_text_is_a_fault_and_names_no_other_stream() -> None:
+    odd = "CT\udcff"
+    assert stream_id(device.KIND, odd) not in {stream_id(device.KIND, name) for name in ("CT", "CT?", "CT\udcfe")}
+    for wanted in (replace(CT, ae_title=odd), replace(CT, host=odd), replace(CT, description=odd)):
+        with pytest.raises(InvalidInput):
+            device.add(None, wanted)
 
 
 def test_DEV_1_rights_stand_in_their_order_each_once() -> None:
