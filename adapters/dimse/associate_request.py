@@ -72,7 +72,7 @@ def parse_request(body: bytes, peer_address: str, limits: Limits) -> Association
         elif kind == _USER:
             users.append(content)
     if not contexts or len(contexts) > limits.presentation_contexts_max:
-        raise MalformedAssociate(f"an A-ASSOCIATE-RQ with {len(contexts)} presentation contexts")
+        raise MalformedAssociate("an A-ASSOCIATE-RQ with no presentation contexts, or more than may be")
     if len(users) > 1:
         raise MalformedAssociate("an A-ASSOCIATE-RQ with more than one user information item")
     proposals = tuple(_proposal(content) for content in contexts)

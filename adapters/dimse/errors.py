@@ -27,6 +27,10 @@ class AssociationEnded(DimseError):
     """The association was aborted by either side, or its connection was lost."""
 
 
+class GivenUp(AssociationEnded):
+    """We ended it: the peer broke the protocol, a limit or a deadline. The text is one of few."""
+
+
 class FileCut(AssociationEnded):
     """We aborted, since one of our own files could not be read to its end; the peer did nothing wrong."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from adapters.dimse.agreed import Parties
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, parse_request
 from adapters.dimse.association import Association
-from adapters.dimse.errors import AssociationEnded, ConnectionFailed
+from adapters.dimse.errors import AssociationEnded, ConnectionFailed, GivenUp
 from adapters.dimse.negotiation import (
     APPLICATION_CONTEXT,
     APPLICATION_CONTEXT_NOT_SUPPORTED,
@@ -36,7 +36,7 @@ from adapters.tls.contexts import verified_chain
 from adapters.tls.faults import tls_fault
 from domain.address import normal_host
 from domain.device import ae_title_fault
-from domain.errors import AnnalsError
+from domain.errors import Unavailable
 from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.dimse")
@@ -54,7 +54,7 @@ def _log_rejection(rejection: Rejection, address: str, calling: str, called: str
     _LOG.warning("association of %a at %s to %a rejected %s: %s", calling, address, called, rejection, rejection.why)
 
 
-def _log_handshake(address: str, why: str) -> None:
+def _log_stranger(address: str, why: str) -> None:
     _LOG.warning("a connection from %s is refused: %s", address, why)
 
 
@@ -69,9 +69,9 @@ class Doorkeeper:
     note: Callable[[Rejection, str, str, str], None] = _log_rejection
     """Told of each rejection: which, of which address, and its calling and called AE titles. May not wait."""
     tls: Callable[[], ssl.SSLContext] | None = None
-    """The context for the next connection, on a port that speaks TLS; raises AnnalsError where there is none."""
-    note_handshake: Callable[[str, str], None] = _log_handshake
-    """Told of each peer with which no TLS came about: its address, and why. May not wait."""
+    """The context for the next connection, on a port that speaks TLS; raises Unavailable where there is none."""
+    note_stranger: Callable[[str, str], None] = _log_stranger
+    """Told of each peer that was given up before it asked for an association: its address, and why. May not wait."""
     preferred: Callable[[str], str] = lambda _calling: ""
     """The transfer syntax in which a calling AE title prefers to be sent objects; empty for its own order.
 
@@ -204,14 +204,12 @@ class Listener:
             wire = Wire(connection, self._limits, awaits_request=True)
             if association := self._negotiate(wire, address, peer_certificates):
                 self._run(association)
-        except AssociationEnded as ended:
-            _LOG.info("a connection from %s ended before an association: %s", address, ended)
         except ConnectionFailed as failed:
-            self._keeper.note_handshake(address, f"TLS: {failed}")
-        except AnnalsError as error:
-            _LOG.error("a connection from %s is refused: %s", address, error)
-        except OSError as error:
-            _LOG.info("a connection from %s failed: %s", address, type(error).__name__)
+            self._keeper.note_stranger(address, f"TLS: {failed}")
+        except (GivenUp, Unavailable) as error:
+            self._keeper.note_stranger(address, str(error))
+        except (AssociationEnded, OSError) as error:
+            _LOG.debug("a connection from %s ended before an association: %s", address, error)
         except Exception:  # noqa: BLE001 - one association must never end the process
             _LOG.exception("a connection from %s ended in an unforeseen way", address)
         finally:

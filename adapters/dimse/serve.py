@@ -15,7 +15,7 @@ from adapters.dimse.store import StoreService
 from adapters.dimse.wire import UNEXPECTED_PDU
 from domain.association import KIND, AssociationAborted, abort
 from domain.device import Right
-from domain.errors import AnnalsError, Unavailable
+from domain.errors import AnnalsError, Refused, Unavailable
 from domain.event import Actor
 from processes.ports import Log
 from processes.receive import Receiver
@@ -75,7 +75,9 @@ class Server:
             status, said = status_of(error)
             if request.field == command.N_ACTION_RQ:
                 status = normalized(status)
-            _LOG.info("a request of %a was refused with %04X: %s", association.calling_ae_title, status, said)
+            # Who lacks a right is told of together, where that is looked at.
+            level = logging.DEBUG if isinstance(error, Refused) else logging.INFO
+            _LOG.log(level, "a request of %a was refused with %04X: %s", association.calling_ae_title, status, said)
             # Before its data set is read: a peer that listens need not send it.
             association.send(context_id, request.response(status, error_comment=said))
             return False

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from adapters.dimse.errors import AssociationEnded
+from adapters.dimse.errors import AssociationEnded, GivenUp
 from domain.limits import KIB, Limits
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
@@ -63,7 +63,7 @@ class Wire:
             is_hello = kind == _TLS_HANDSHAKE and self._awaits_request and not self._is_tls
             self.abort(UNRECOGNISED_PDU, "it speaks TLS to a port without" if is_hello else "a PDU of unknown type")
         if length > self._pdu_max:
-            self.abort(INVALID_PDU_PARAMETER, f"a PDU of {length} bytes, more than the maximum")
+            self.abort(INVALID_PDU_PARAMETER, "a PDU that is longer than the maximum")
         seconds = self._limits.pdu_timeout_seconds + length / self._limits.pdu_rate_min
         self._fill(HEADER + length, time.monotonic() + seconds, None)
         body = memoryview(self._buffer)[self._start + HEADER : self._start + HEADER + length]
@@ -101,7 +101,7 @@ class Wire:
             self._write_some([memoryview(buffer) for buffer in buffers[first : first + _BUFFERS_A_CALL]])
 
     def abort(self, reason: int, why: str) -> NoReturn:
-        """Send A-ABORT and give up; always raises :class:`AssociationEnded`.
+        """Send A-ABORT and give up; always raises :class:`GivenUp`.
 
         We abort as the service user where no association was asked for yet (AA-1), else as the provider (AA-8).
         """
@@ -109,7 +109,7 @@ class Wire:
             self.abort_quietly(_SOURCE_USER, UNSPECIFIED)
         else:
             self.abort_quietly(_SOURCE_PROVIDER, reason)
-        raise AssociationEnded(why)
+        raise GivenUp(why)
 
     def abort_quietly(self, source: int, reason: int) -> None:
         """Send A-ABORT if the peer still takes it, then close."""
@@ -231,7 +231,7 @@ class Wire:
     def _too_slow(self, idle: bool) -> None:
         if self._awaits_request:
             self.close()
-            raise AssociationEnded("no association was asked for in time")
+            raise GivenUp("no association was asked for in time")
         self.abort(UNSPECIFIED, "the peer was idle for too long" if idle else "a PDU did not come in time")
 
     def _write_some(self, views: list[memoryview]) -> None:

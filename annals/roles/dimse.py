@@ -86,7 +86,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             known.is_address,
             accept_extended,
             admitting.note(rejections),
-            note_handshake=rejections.note,
+            note_stranger=rejections.note,
             preferred=admission.preferred_syntax,
         )
         over_tls = replace(keeper, tls=trust.server_context)

@@ -258,5 +258,5 @@ def test_D21_B26_a_request_has_so_many_contexts_and_no_more(off: int) -> None:
     if off <= 0:
         assert len(parse_request(sent[6:], "192.0.2.1", limits).proposals) == 5 + off
         return
-    with pytest.raises(MalformedAssociate, match="6 presentation contexts"):
+    with pytest.raises(MalformedAssociate, match="presentation contexts, or more"):
         parse_request(sent[6:], "192.0.2.1", limits)

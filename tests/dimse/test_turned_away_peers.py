@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,11 +17,24 @@ from adapters.dimse.presentation import supported_contexts
 from adapters.log.log import EventLog
 from annals.compose import FACTS
 from annals.listening import open_listening_socket
+from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.rejection import PeerRejected
 from processes.rejections import Rejections
 from tests.dimse.conftest import Door, open_door, until
-from tests.dimse.raw_peer import AC, RJ, RawPeer, associate_request
+from tests.dimse.raw_peer import (
+    ABORT,
+    AC,
+    COMMAND,
+    LAST,
+    RJ,
+    RQ,
+    RawPeer,
+    associate_request,
+    data,
+    pdu,
+    store_request,
+)
 
 LIMITS = Limits(
     storage_free_min=1,
@@ -61,6 +75,7 @@ def noting(door_dsn: str, tmp_path: Path, rejections: Rejections) -> Iterator[Do
         keeper.note = lambda rejection, address, calling, called: rejections.note(
             address, rejection.why, answer=str(rejection), calling=calling, called=called
         )
+        keeper.note_stranger = rejections.note
         yield opened
 
 
@@ -122,6 +137,61 @@ def test_a_flood_of_rejections_is_two_facts_and_two_log_lines(
     until(lambda: sum(fact.count for fact in told(log, before)) == 120)
     assert len(told(log, before)) <= 2
     assert len([line for line in caplog.records if line.name == "annals.rejections"]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "a PDU of unknown type"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "it speaks TLS to a port without"),
+        (pdu(RQ, b"x" * 10), "an A-ASSOCIATE-RQ that is too short"),
+    ],
+)
+def test_NET_4_D25_a_flood_of_what_asks_for_no_association_is_told_together(
+    noting: Door, log: EventLog, rejections: Rejections, caplog: pytest.LogCaptureFixture, said: bytes, why: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = log.head()
+    for _ in range(30):
+        with RawPeer(noting.port) as peer:
+            peer.say(said)
+            answer = peer.answer()
+            assert answer
+            assert answer[0] == ABORT
+    until(lambda: not noting.listener._places.by_address)
+    rejections.stop()
+    until(lambda: sum(fact.count for fact in told(log, before)) == 30)
+    assert {(fact.address, fact.why, fact.answer) for fact in told(log, before)} == {("127.0.0.1", why, "")}
+    assert len(caplog.records) <= 2
+
+
+def test_NET_4_a_peer_that_closes_again_is_nothing_to_tell(
+    noting: Door, log: EventLog, rejections: Rejections, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that only looks whether the port is open does so every few seconds for ever."""
+    caplog.set_level(logging.INFO)
+    before = log.head()
+    for _ in range(5):
+        RawPeer(noting.port).socket.close()
+    until(lambda: not noting.listener._places.by_address)
+    rejections.stop()
+    assert (told(log, before), caplog.records) == ([], [])
+
+
+def test_DEV_5_a_flood_of_requests_without_their_right_is_no_log_line_each(
+    noting: Door, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Refused(Because.NOT_AUTHORISED, "the device has no right UPLOAD")
+
+    monkeypatch.setattr(noting.listener._serve, "_permit", refuse)
+    caplog.set_level(logging.INFO)
+    with RawPeer(noting.port).established() as peer:
+        for _ in range(20):
+            peer.say(data(3, COMMAND | LAST, store_request(data_set=False)))
+            assert peer.status() == 0x0124
+    until(lambda: not noting.listener._places.by_address)
+    assert not [line for line in caplog.messages if "no right" in line]
 
 
 def test_NET_4_too_many_connections_are_told_too(noting: Door, log: EventLog) -> None:
