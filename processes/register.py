@@ -59,6 +59,8 @@ class Registrar:
 
     def certify(self, ae_title: str, encoded: bytes, others: Mapping[str, Certificate], by: Actor) -> list[Event]:
         """Know a device by a certificate in place of the one before. Raises InvalidInput with every fault."""
+        if self._known(ae_title) is None:
+            raise InvalidInput([unknown(ae_title)])
         try:
             presented, _ = self.present(encoded, None, self.limits)
         except InvalidInput as error:

@@ -125,6 +125,14 @@ def test_DEV_2_a_new_certificate_replaces_the_old_and_goes_with_its_device(archi
     assert room.remove(Kind.DICOM, "CT", "", BY) == []
 
 
+def test_DEV_2_a_certificate_is_for_a_device_that_is_registered(archive: Archive) -> None:
+    """A mistyped AE title would be taken for good, and clients asked for certificates that nobody has."""
+    room = registrar(archive)
+    with pytest.raises(InvalidInput, match="'CT' is not a known device"):
+        room.certify("CT", OWN.pem, {}, BY)
+    assert known_by(archive) is None
+
+
 def test_DEV_2_a_removal_that_broke_off_leaves_no_device_that_is_trusted_and_ends_when_it_is_tried_again(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
