@@ -56,19 +56,16 @@ def upload(settings: Settings, uploaded: Uploaded) -> None:
     if faults:
         raise InvalidInput(faults)
     with _archive(settings) as archive:
-        facts: list[Event] = []
         if files:
-            facts += registering.certifier(archive).install(files, who())
+            _tell(archive, registering.certifier(archive).install(files, who()))
         if uploaded.device:
             with archive.certificates.now() as connection:
                 others = certificates.of_devices(certificates.in_use(connection))
-            facts += registering.registrar(archive).certify(uploaded.device[0], of_device, others, who())
+            _tell(archive, registering.registrar(archive).certify(uploaded.device[0], of_device, others, who()))
         if uploaded.crl:
-            _settle(archive)
             with archive.certificates.now() as connection:
                 trusted = [one.certificate for one in certificates.in_use(connection)]
-            facts += registering.certifier(archive).install_revocation_list(crl, trusted, who())
-        _tell(archive, facts)
+            _tell(archive, registering.certifier(archive).install_revocation_list(crl, trusted, who()))
 
 
 def use_tls(settings: Settings, ae_title: str, on: bool) -> None:

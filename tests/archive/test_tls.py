@@ -616,6 +616,19 @@ def test_B57_a_refused_upload_says_every_fault_and_the_old_set_stays(site: Site)
     assert site.echoes()
 
 
+def test_B57_what_came_into_use_before_a_refusal_is_told(site: Site) -> None:
+    certificate, key = site.files(issue("renewed scp", CA, key=rsa_key(1), days=LONG))
+    expired, _ = site.files(issue("late", days=(-9, -1)))
+    own = ("certificate", "upload", "--scp", certificate, "--scp-key", key)
+    try:
+        refused = site.archive.annals(*own, "--device", "MODALITY", expired, check=False)
+        assert (refused.returncode, "it has expired" in refused.stderr) == (2, True)
+        assert "CertificateInstalled: role=scp certificate=CN=renewed scp" in refused.stdout
+    finally:
+        upload(site, scp=SCP)
+    assert site.echoes()
+
+
 def test_D22_no_private_key_stands_in_the_log_or_is_printed(site: Site) -> None:
     printed = [
         site.archive.annals("events").stdout,
@@ -656,12 +669,14 @@ def test_CLI_2_an_import_goes_over_TLS(site: Site) -> None:
 def test_SET_2_a_certificate_that_ends_soon_is_told_in_the_log_and_by_readiness(site: Site) -> None:
     ending = issue("ending", key=rsa_key(6), days=(-1, 5))
     until(lambda: site.warnings() == "[]", 60, "the test's own certificates are good for long enough")
+    site.archive.annals("device", "add", "ENDING", "127.0.0.1", "104")
     site.archive.annals("certificate", "upload", "--device", "ENDING", site.files(ending)[0])
     site.says("the certificate of 'ENDING' expires on")
     until(lambda: "'ENDING' expires on" in site.warnings(), 60, "readiness says so")
     assert site.archive.ready()
     assert "expires on" in site.archive.annals("certificate", "list").stdout
     site.archive.annals("certificate", "remove", "--device", "ENDING")
+    site.archive.annals("device", "remove", "ENDING")
     until(lambda: site.warnings() == "[]", 60, "it is good again")
 
 
