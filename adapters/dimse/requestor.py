@@ -90,7 +90,7 @@ def _connect(host: str, address: str, port: int, limits: Limits, tls: ssl.SSLCon
         return connection
     connection.settimeout(limits.tls_handshake_timeout_seconds)
     try:
-        return tls.wrap_socket(connection, server_hostname=host)
+        return tls.wrap_socket(connection, server_hostname=host.removesuffix("."))
     except OSError as error:
         raise ConnectionFailed(f"no TLS connection: {tls_fault(error)}") from error
 
