@@ -31,7 +31,7 @@ from adapters.dimse.negotiation import (
     agree,
 )
 from adapters.dimse.places import Places
-from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
+from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire, let_read
 from adapters.tls.contexts import verified_chain
 from adapters.tls.faults import tls_fault
 from domain.address import normal_host
@@ -219,10 +219,15 @@ class Listener:
     def _shake_hands(self, context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket:
         """Speak TLS from here on, on this connection's own thread. Raises :class:`ConnectionFailed`."""
         connection.settimeout(self._limits.tls_handshake_timeout_seconds)
-        try:
-            return context.wrap_socket(connection, server_side=True)
-        except OSError as error:
-            raise ConnectionFailed(tls_fault(error)) from error
+        # A handshake that fails closes its socket: the alert that says why could not be read.
+        with connection.dup() as kept:
+            try:
+                return context.wrap_socket(connection, server_side=True)
+            except OSError as error:
+                if isinstance(error, ssl.SSLError):
+                    with contextlib.suppress(OSError):
+                        let_read(kept, self._limits.artim_timeout_seconds)
+                raise ConnectionFailed(tls_fault(error)) from error
 
     def _run(self, association: Association) -> None:
         with self._lock:

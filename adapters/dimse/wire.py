@@ -26,6 +26,19 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU = 0, 1, 2
 INVALID_PDU_PARAMETER = 6
 
 
+def let_read(connection: socket.socket, seconds: float) -> None:
+    """End our side and pass over what comes until the peer ends its own: unread it would take our last words back.
+
+    Raises OSError where the connection is lost before.
+    """
+    deadline = time.monotonic() + seconds
+    connection.shutdown(socket.SHUT_WR)
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(left)
+        if not connection.recv(64 * KIB):
+            break
+
+
 class Wire:
     """Reads and writes PDUs. After any :class:`AssociationEnded` the connection is closed.
 
@@ -116,20 +129,12 @@ class Wire:
         self.end_with(struct.pack(">BxIxxBB", ABORT, 4, source, reason))
 
     def end_with(self, last_words: bytes) -> None:
-        """Send a last PDU and close when the peer has, or when ARTIM runs out (PS3.8 9.1.5, Sta13).
-
-        What comes meanwhile is passed over: left unread it would take our last words back.
-        """
-        deadline = time.monotonic() + self._limits.artim_timeout_seconds
+        """Send a last PDU and close when the peer has, or when ARTIM runs out (PS3.8 9.1.5, Sta13)."""
         with contextlib.suppress(OSError):
             self.socket.settimeout(self._limits.artim_timeout_seconds)
             self.socket.sendall(last_words)
             self._say_goodbye()
-            self.socket.shutdown(socket.SHUT_WR)
-            while (left := deadline - time.monotonic()) > 0:
-                self.socket.settimeout(left)
-                if not self.socket.recv(64 * KIB):
-                    break
+            let_read(self.socket, self._limits.artim_timeout_seconds)
         self.close()
 
     def stop_reading(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from adapters.dimse import requestor
 from adapters.dimse.association import Association
 from adapters.dimse.command import C_FIND_RQ
-from adapters.dimse.errors import ConnectionFailed
+from adapters.dimse.errors import AssociationEnded, ConnectionFailed, DimseError
 from adapters.dimse.places import Places
 from adapters.dimse.wire import Wire
 from adapters.tls.contexts import Ask, Pair, Profile, client_context, server_context
@@ -132,6 +133,17 @@ def test_B65_a_client_without_a_good_certificate_is_refused(
     is_refused(lambda: connect(one, version(highest)), caplog, said)
     with connect() as good:
         assert good.established().echo() == 0
+
+
+def test_B65_a_client_that_goes_on_after_its_handshake_is_told_why_it_is_refused(connect: Connect) -> None:
+    """With TLS 1.3 it sends its request before it reads the alert, which a reset would take back."""
+    with connect(issue("x", CA, days=(-9, -1)), version(ssl.TLSVersion.TLSv1_3)) as peer:
+        assert select.select([peer.socket], [], [], 60)[0]
+        for _ in range(20):
+            peer.socket.sendall(associate_request())
+        with pytest.raises(ssl.SSLError) as refused:
+            peer.socket.recv(1)
+    assert refused.value.reason == "SSLV3_ALERT_CERTIFICATE_EXPIRED"
 
 
 @pytest.mark.parametrize(
@@ -302,18 +314,21 @@ def acceptor(context: ssl.SSLContext) -> Iterator[int]:
     assert not thread.is_alive()
 
 
-def outgoing(port: int, *, own: Issued | None = GOOD, trusted: Issued = CA, check_host: bool = False) -> str:
+def outgoing(
+    port: int, host: str = "127.0.0.1", *, check_host: bool = False, ends: type[DimseError] = ConnectionFailed
+) -> str:
     """Why an association with a server does not come about."""
-    tls = client_context(Profile.RFC9325, shown(own) if own else None, [trusted.pem.decode()], check_host=check_host)
-    with pytest.raises(ConnectionFailed) as failed:
+    tls = client_context(Profile.RFC9325, shown(GOOD), [CA.pem.decode()], check_host=check_host)
+    with pytest.raises(ends) as failed:
         requestor.associate(
-            "127.0.0.1",
+            host,
             port,
             calling_ae_title="ANNALS",
             called_ae_title="SCP",
             contexts=[(VERIFICATION, (IMPLICIT,))],
             limits=LIMITS,
             tls=tls,
+            address="127.0.0.1",
         )
     return str(failed.value)
 
@@ -344,6 +359,11 @@ def test_B65_NET_3_a_server_without_a_good_certificate_is_not_spoken_to(tmp_path
 def test_B65_NET_3_a_server_with_another_name_is_not_spoken_to(tmp_path: Path) -> None:
     with acceptor(careless(issue("x", CA, hosts=()), tmp_path)) as port:
         assert "IP address mismatch" in outgoing(port, check_host=True)
+
+
+def test_NET_3_a_server_may_be_known_by_its_name_with_a_dot_at_its_end(tmp_path: Path) -> None:
+    with acceptor(careless(SERVER, tmp_path)) as port:
+        assert outgoing(port, "localhost.", check_host=True, ends=AssociationEnded)
 
 
 def test_B65_NET_3_a_server_of_old_versions_is_not_spoken_to(tmp_path: Path) -> None:
