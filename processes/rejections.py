@@ -15,6 +15,8 @@ from processes.ports import Log
 
 _LOG = logging.getLogger("annals.rejections")
 _BY = Actor("system", "admission")
+_WHY_MAX = 128
+"""Characters of a reason; it is in our own words, but may name what a peer said."""
 _BREATH_SECONDS = 0.2
 """Least time between two looks, so that what a flood brings in the same moment is told together."""
 
@@ -31,7 +33,7 @@ class Rejections:
     def note(self, address: str, why: str, *, answer: str = "", calling: str = "", called: str = "") -> None:
         """A peer was turned away: from which IP address, why, what it was answered, and its AE titles if any."""
         titles = ((calling,) if calling else (), (called,) if called else ())
-        one = PeerRejected(address, harmless(why), answer, *titles)
+        one = PeerRejected(address, harmless(why, _WHY_MAX), answer, *titles)
         with self._changed:
             if self._tally.count(time.monotonic(), one):
                 self._changed.notify()

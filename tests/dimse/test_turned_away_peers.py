@@ -104,6 +104,7 @@ def test_B29_a_title_that_cannot_be_is_rejected_and_told_in_harmless_words(
     (fact,) = told(log, before)
     assert fact.answer == "/".join(str(number) for number in answer)
     assert fact.address == "127.0.0.1"
+    assert fact.why.endswith(("is empty", "a character outside ASCII")), "the whole reason is told"
     for title in (*fact.calling_ae_titles, *fact.called_ae_titles):
         assert title.isascii()
         assert title.isprintable()
