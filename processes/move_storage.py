@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from domain import instance
-from domain.errors import Refused, Unavailable
-from domain.event import Actor
+from domain.errors import Because, Refused, Unavailable
+from domain.event import Actor, Event
 from domain.instance import Content
 from processes.ports import Failpoints, FoundFile, Log, Upkeep
+from processes.storages_by_log import StoragesByLog
 from projections.catalogue.kept import kept_in
 from projections.read_model import ReadModel
 
@@ -81,6 +82,7 @@ class Move:
         self._grace_seconds = grace_seconds
         self._clocks = clocks
         self._failpoint = failpoint
+        self._storages = StoragesByLog(log)
         self._leaving: deque[tuple[float, float, str, str]] = deque()
 
     def run(self) -> Iterator[Moved]:
@@ -141,10 +143,17 @@ class Move:
             _LOG.error("instance %s cannot be moved: %s", uid, error)
             return Moved(uid, content.path, Outcome.FAILED, str(error))
         self._failpoint("move.copied")
-        self._log.change(instance.KIND, uid, instance.move, moved, fold=instance.fold, by=self._by)
+        self._log.change(instance.KIND, uid, self._into_target, moved, fold=instance.fold, by=self._by)
         self._failpoint("move.recorded")
         self._leaving.append((self._clocks.now() + self._grace_seconds, began, uid, content.path))
         return Moved(uid, content.path, Outcome.MOVED)
+
+    def _into_target(self, known: instance.Instance | None, moved: Content) -> list[Event]:
+        """Raises Refused where the target was removed meanwhile: nothing that is in it then is found."""
+        place = self._storages.now(moved.storage)
+        if place is None or place.is_going:
+            raise Refused(Because.OUT_OF_RESOURCES, f"storage {moved.storage}: was removed meanwhile")
+        return instance.move(known, moved)
 
     def _remove_due(self) -> None:
         while self._leaving and self._leaving[0][0] <= self._clocks.now():
