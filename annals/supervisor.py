@@ -112,18 +112,17 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.process and (code := child.process.poll()) is not None:
-                long_lived = now - child.started > _HEALTHY_AFTER_SECONDS
-                child.backoff = (
-                    _BACKOFF_FIRST_SECONDS
-                    if long_lived
-                    else min(max(child.backoff * 2, _BACKOFF_FIRST_SECONDS), _BACKOFF_MAX_SECONDS)
-                )
-                child.restart_at = now + child.backoff
+                if now - child.started > _HEALTHY_AFTER_SECONDS:
+                    child.backoff = 0.0
                 child.process = None
-                _LOG.error("%s ended with %s; again in %.1f s", child.role.name, code, child.backoff)
+                _put_off(child, now, f"ended with {code}")
             if child.process is None and now >= child.restart_at:
-                child.process = self._start(child.role, lifeline)
                 child.started = now
+                try:
+                    child.process = self._start(child.role, lifeline)
+                except OSError as error:
+                    # No memory or no place for a process now: the others go on.
+                    _put_off(child, now, f"cannot be started: {error}")
 
     def _start(self, role: Role, lifeline: int) -> subprocess.Popen[bytes]:
         environment = self.environment | {
@@ -161,6 +160,12 @@ class Supervisor:
                     child.process.wait()
                     code = 1
         return code
+
+
+def _put_off(child: _Child, now: float, why: str) -> None:
+    child.backoff = min(max(child.backoff * 2, _BACKOFF_FIRST_SECONDS), _BACKOFF_MAX_SECONDS)
+    child.restart_at = now + child.backoff
+    _LOG.error("%s %s; again in %.1f s", child.role.name, why, child.backoff)
 
 
 def _noted(*_: object) -> None:
