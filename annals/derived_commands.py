@@ -46,10 +46,7 @@ def remake(kind: Kind = "", data: Data = None, cfg: Cfg = None) -> None:
     """Drop what was made, and make it anew for every series."""
     with _archive(data, cfg) as archive:
         wanted = _kinds(kind)
-        for one in viewing.DERIVED:
-            if one.kind in wanted:
-                viewing.derived(archive, one).drop()
-        viewing.prepare_derived(archive)
+        viewing.prepare_derived(archive, wanted)
     typer.echo(f"{', '.join(wanted)}: every series is due")
 
 

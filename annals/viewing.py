@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from processes.bulk_data import BulkData
@@ -27,12 +28,17 @@ def derived(archive: Archive, kind: Derived) -> DerivedTables:
     return DerivedTables(kind, archive.database)
 
 
-def prepare_derived(archive: Archive) -> None:
-    """Make the tables of derived data where they are missing; a new kind or version is due for every series."""
+def prepare_derived(archive: Archive, anew: Collection[str] = ()) -> None:
+    """Make the tables of derived data where they are missing, or of kinds that are wanted ``anew``.
+
+    All of such a kind is due then: in one transaction, so that no crash leaves tables for which nothing is.
+    """
     for kind in DERIVED:
-        if derived(archive, kind).prepare():
-            with archive.catalogue.now() as connection:
+        tables = derived(archive, kind)
+        with archive.catalogue.now() as connection:
+            if tables.are_missing(connection) or kind.kind in anew:
                 due.everything(connection, kind.kind)
+                tables.make(connection)
 
 
 def series_metadata(archive: Archive, files: StoredFiles) -> SeriesMetadata:

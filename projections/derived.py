@@ -13,6 +13,7 @@ from projections.read_model import Connections, use
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('annals derived'))"
 _SCHEMAS = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s"
+_IS_THERE = "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s"
 _RELAXED = "SELECT set_config('synchronous_commit', 'off', true)"
 
 
@@ -37,25 +38,23 @@ class DerivedTables:
         self.derived = derived
         self._database = database
 
-    def prepare(self) -> bool:
-        """Make the tables where they are missing, drop those of other versions; whether they are new."""
-        derived = self.derived
-        with self._database.connection() as connection:
-            connection.execute(_LOCK)
-            there = {row[0] for row in connection.execute(_SCHEMAS, (f"derived\\_{derived.kind}\\_%",)).fetchall()}
-            if derived.schema not in there:
-                connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(derived.schema)))
-                use(connection, derived.schema)
-                connection.execute(derived.tables.encode())
-            for other in there - {derived.schema}:
-                connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(other)))
-        return derived.schema not in there
+    def are_missing(self, connection: Any) -> bool:
+        """Whether they are to be made. No other process makes them until the end of the transaction."""
+        connection.execute(_LOCK)
+        return connection.execute(_IS_THERE, (self.derived.schema,)).fetchone() is None
 
-    def drop(self) -> None:
-        """Forget everything of this kind; :meth:`prepare` begins again."""
-        with self._database.connection() as connection:
-            connection.execute(_LOCK)
-            connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(self.derived.schema)))
+    def make(self, connection: Any) -> None:
+        """Let there be empty tables; those that there were are dropped, of other versions too.
+
+        The rest of the transaction sees the new ones.
+        """
+        derived = self.derived
+        connection.execute(_LOCK)
+        for (schema,) in connection.execute(_SCHEMAS, (f"derived\\_{derived.kind}\\_%",)).fetchall():
+            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(derived.schema)))
+        use(connection, derived.schema)
+        connection.execute(derived.tables.encode())
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

@@ -47,7 +47,8 @@ _ALL = """
 INSERT INTO due (kind, study_instance_uid, series_instance_uid, position, changed_at)
 SELECT %s, study_instance_uid, series_instance_uid, 0, '-infinity' FROM series
 ON CONFLICT (kind, study_instance_uid, series_instance_uid) DO UPDATE
-SET not_before = '-infinity', attempts = 0, failed = false, fault = '' WHERE due.failed
+SET position = excluded.position, changed_at = excluded.changed_at, not_before = '-infinity', attempts = 0,
+    failed = false, fault = ''
 """
 _FORGET = """
 DELETE FROM due WHERE study_instance_uid = ANY(%s) AND NOT EXISTS (
@@ -119,7 +120,7 @@ def forget(connection: Any, study_instance_uids: Sequence[str]) -> None:
 
 
 def everything(connection: Any, kind: str) -> None:
-    """Data of a kind is due for every series that is there, also where it could not be made before."""
+    """Data of a kind is due for every series that is there, also where it could not be made or is being made."""
     connection.execute(_ALL, (kind,))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from adapters.log.log import EventLog
 from adapters.postgres.database import Database
-from annals.compose import FACTS
+from annals import viewing
+from annals.compose import FACTS, Archive
 from domain import instance
 from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor
@@ -242,14 +244,53 @@ def test_what_has_failed_is_due_again_where_all_of_its_kind_is_made_anew(site: S
     assert (site.counts(), site.faults()) == ((1, 0), [])
 
 
+def test_what_is_being_made_is_due_again_where_all_of_its_kind_is_made_anew(site: Site) -> None:
+    site.store("1.1.1")
+    with site.catalogue.now() as connection:
+        taken = due.take(connection, KIND, 0.0, 3600.0)
+        assert taken
+        due.everything(connection, KIND)
+        due.made(connection, taken)
+    assert site.counts() == (1, 0)
+    assert site.deriver().step()
+
+
+def test_no_crash_leaves_tables_of_derived_data_for_which_nothing_is_due(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    site.store("1.1.1")
+    _make_all(site.deriver())
+    archive = cast(Archive, SimpleNamespace(catalogue=site.catalogue, database=site.database))
+    with monkeypatch.context() as patched:
+        patched.setattr(due, "everything", crash)
+        with pytest.raises(KeyboardInterrupt):
+            viewing.prepare_derived(archive)
+    viewing.prepare_derived(archive)
+    assert site.counts() == (1, 0)
+    _make_all(site.deriver())
+    viewing.prepare_derived(archive)
+    assert site.counts() == (0, 0), "nothing is made anew that is there"
+    viewing.prepare_derived(archive, [KIND])
+    assert site.counts() == (1, 0)
+
+
 def test_tables_of_another_version_begin_empty(site: Site) -> None:
+    def made_where_missing(tables: DerivedTables) -> bool:
+        with site.database.connection() as connection:
+            if missing := tables.are_missing(connection):
+                tables.make(connection)
+            return missing
+
     first = DerivedTables(Derived("colour", 1, "CREATE TABLE seen (n integer)"), site.database)
     second = DerivedTables(Derived("colour", 2, "CREATE TABLE seen (n integer)"), site.database)
-    assert first.prepare()
-    assert not first.prepare()
+    assert made_where_missing(first)
+    assert not made_where_missing(first)
     with first.connection() as connection:
         connection.execute("INSERT INTO seen VALUES (1)")
-    assert second.prepare()
+    assert made_where_missing(second)
     with second.connection() as connection:
         assert connection.execute("SELECT count(*) FROM seen").fetchone() == (0,)
     with site.database.connection() as connection:
@@ -257,8 +298,6 @@ def test_tables_of_another_version_begin_empty(site: Site) -> None:
             "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'derived_colour%'"
         )
         assert schemas.fetchall() == [("derived_colour_2",)]
-    second.drop()
-    assert second.prepare()
 
 
 @edges
