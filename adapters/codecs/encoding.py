@@ -47,6 +47,10 @@ _LEAST_PRECISION = {
 """The least precision of a codestream that decoders take for one of bytes, and for one of words."""
 
 _JPEG_EXTENDED_BITS = range(9, 13)
+_JPEG = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1)
+_JPEG_SIDE_MAX = 65_500
+"""The Independent JPEG Group's library, which most decoders are made of, takes no more."""
+
 _HTJ2K_LEVELS, _SMALLEST_SIDE = 5, 64
 _OF_ALL_BITS = (HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL)
 """Encoders that take the samples as they are."""
@@ -81,6 +85,8 @@ def check_fit(syntax: str, image: Image, colour: str, *, was_lossy: bool) -> Non
         raise Unfit("JPEG Extended holds 12 unsigned bits without colour")
     if syntax == JPEG_LS_NEAR and image.is_signed:
         raise Unfit("near-lossless JPEG-LS of signed samples breaks at the sign")
+    if syntax in _JPEG and max(image.rows, image.columns) > _JPEG_SIDE_MAX:
+        raise Unfit("decoders of JPEG take no picture so wide or high")
     if lossy and image.samples == 3 and colour not in ("RGB", "YBR_FULL"):
         raise Unfit("the colours are not ones to be compressed with loss")
 

@@ -321,6 +321,22 @@ def test_TS_3_empty_fragments_beside_the_frames_are_passed_over(transcoder: Tran
     assert dcmread(transcoded(transcoder, path, EXPLICIT)).PixelData == dcmread(source).PixelData
 
 
+def test_TS_1_a_picture_goes_only_in_syntaxes_whose_decoders_take_its_width(
+    transcoder: Transcoder, tmp_path: Path
+) -> None:
+    for columns in (65_500, 65_502):
+        source = saved(made(8, 8, rows=1, columns=columns), tmp_path / "source.dcm")
+        expected = toolkits.samples_of(dcmread(source))
+        for syntax in ENCODED_LOSSLESS:
+            if columns > 65_500 and syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+                with opened(source) as stored, pytest.raises(Refused, match="wide"):
+                    transcoder.converted(stored, syntax)
+                continue
+            seen = [*toolkits.seen(transcoded(transcoder, source, syntax))]
+            assert seen, (syntax, columns)
+            assert all(np.array_equal(samples, expected) for _, samples, _ in seen), (syntax, columns)
+
+
 def test_TS_1_one_bit_a_pixel_goes_only_in_native_syntaxes(transcoder: Transcoder, tmp_path: Path) -> None:
     source = saved(made(bits_allocated=1, bits_stored=1, frames=3), tmp_path / "source.dcm")
     for syntax in (IMPLICIT, BIG_ENDIAN, DEFLATED):
