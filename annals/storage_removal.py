@@ -133,6 +133,6 @@ def _is_spare(archive: Archive, file: FoundFile) -> bool:
     if known is None:
         return False
     current = known.stored.content
-    digests = {current.digest, *known.earlier, *known.ignored, *known.refused}
+    digests = {current.digest, *(one.digest for one in known.earlier), *known.ignored, *known.refused}
     is_current = (current.storage, current.path) == (file.content.storage, file.path)
     return file.content.digest in digests and not is_current

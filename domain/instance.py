@@ -102,51 +102,54 @@ FACTS = (InstanceStored, InstanceReplaced, DuplicateIgnored, DuplicateRefused, I
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The state of one stored instance; ``earlier`` are the contents that were replaced, by digest."""
+    """The state of one stored instance; ``earlier`` are the contents that were replaced.
+
+    The same bytes in two transfer syntaxes are two contents: they may mean different images, and each has its file.
+    """
 
     stored: InstanceStored
     unreadable: bool = False
     ignored: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
-    earlier: Mapping[str, Content] = field(default_factory=dict)
+    earlier: tuple[Content, ...] = ()
 
-    def place_of(self, digest: str) -> Content | None:
-        """Where the bytes of a digest are, by history: of the instance itself or of an earlier version."""
-        current = self.stored.content
-        return current if current.digest == digest else self.earlier.get(digest)
+    def place_of(self, digest: str, transfer_syntax_uid: str) -> Content | None:
+        """Where the bytes of a digest are by history, in this transfer syntax or else in another."""
+        alike = [one for one in (self.stored.content, *self.earlier) if one.digest == digest]
+        return next((one for one in alike if one.transfer_syntax_uid == transfer_syntax_uid), next(iter(alike), None))
 
     def is_made_of(self, storage: str, path: str) -> bool:
         """Whether a file is what the instance, or an earlier version of it, is made of."""
-        return any((one.storage, one.path) == (storage, path) for one in (self.stored.content, *self.earlier.values()))
+        return any((one.storage, one.path) == (storage, path) for one in (self.stored.content, *self.earlier))
 
 
 def evolve(instance: Instance | None, event: Event) -> Instance | None:
     """The state after one more fact."""
     match event:
+        case InstanceStored() if instance:
+            return Instance(event, earlier=_others((*instance.earlier, instance.stored.content), event.content))
         case InstanceStored():
-            return Instance(event, earlier=_earlier(instance, event))
+            return Instance(event)
         case DuplicateIgnored() if instance:
             return replace(instance, ignored=instance.ignored | {event.digest})
         case DuplicateRefused() if instance:
             return replace(instance, refused=instance.refused | {event.digest})
         case InstanceUnreadable() if instance:
             return replace(instance, unreadable=True)
-        case InstanceMoved() if instance and instance.stored.content.digest == event.content.digest:
+        case InstanceMoved() if instance and _is_same(instance.stored.content, event.content):
             return replace(instance, stored=replace(instance.stored, content=event.content), unreadable=False)
         case InstanceMoved() if instance:
-            return replace(instance, earlier={**instance.earlier, event.content.digest: event.content})
+            return replace(instance, earlier=(*_others(instance.earlier, event.content), event.content))
     return instance
 
 
-def _earlier(instance: Instance | None, stored: InstanceStored) -> Mapping[str, Content]:
-    if instance is None:
-        return {}
-    replaced = instance.stored.content
-    return {
-        digest: content
-        for digest, content in {**instance.earlier, replaced.digest: replaced}.items()
-        if digest != stored.content.digest
-    }
+def _is_same(one: Content, other: Content) -> bool:
+    """Whether two contents are the same, wherever they are."""
+    return (one.digest, one.transfer_syntax_uid) == (other.digest, other.transfer_syntax_uid)
+
+
+def _others(contents: Iterable[Content], content: Content) -> tuple[Content, ...]:
+    return tuple(one for one in contents if not _is_same(one, content))
 
 
 def fold(events: Iterable[Event]) -> Instance | None:
@@ -204,8 +207,10 @@ def move(instance: Instance | None, content: Content, away_from: Content | None 
 
     With ``away_from`` nothing is noted where they are at another place than that meanwhile.
     """
-    known = instance.place_of(content.digest) if instance else None
-    if instance is None or known in (None, content) or away_from not in (None, known):
+    known = instance.place_of(content.digest, content.transfer_syntax_uid) if instance else None
+    if instance is None or known is None or not _is_same(known, content):
+        return []
+    if known == content or away_from not in (None, known):
         return []
     return [InstanceMoved(instance.stored.sop_instance_uid, content)]
 

@@ -116,7 +116,7 @@ class Move:
         known = self._state(uid) if found else None
         if known is None or found is None:
             return Moved(uid, file.path, Outcome.UNKNOWN)
-        place = known.place_of(found.digest)
+        place = known.place_of(found.digest, found.transfer_syntax_uid)
         if place and (place.storage, place.path) == (found.storage, found.path):
             return self._move(uid, place)
         if place is None:

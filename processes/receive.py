@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from domain.errors import Because, Refused, Unavailable
 from domain.event import Actor, Event, Particulars
 from domain.instance import Content, DuplicateIgnored, DuplicateRefused, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.quarantine import InstanceQuarantined
+from processes import unreadable
 from processes.new_studies import Begin, any_study
 from processes.ports import Failpoints, Files, Header, Incoming, Log
 from processes.storages_by_log import StoragesByLog
@@ -106,7 +108,8 @@ class Receiver:
             attributes=header.attributes,
             warnings=(*warnings, *header.warnings),
         )
-        facts = self._log.change(
+        record = partial(
+            self._log.change,
             instance.KIND,
             header.sop_instance_uid,
             self._store,
@@ -115,15 +118,15 @@ class Receiver:
             fold=instance.fold,
             by=by,
             cause=cause,
-            new=True,
             particulars=(particulars,),
         )
+        facts = record(new=True)
         self._failpoint("receive.recorded")
         for fact in facts:
             if isinstance(fact, DuplicateRefused):
                 raise _refusal(fact.difference)
-        if not facts:
-            self._repeated(incoming, header, stored, by, cause)
+        if not facts and self._is_lost(incoming, header, stored, by, cause):
+            facts = record()
         if any(isinstance(fact, InstanceReplaced) for fact in facts):
             _LOG.info("replaced instance %s", header.sop_instance_uid)
         return Received(header, tuple(facts))
@@ -155,24 +158,35 @@ class Receiver:
             for row in rows.values()
         )
 
-    def _repeated(self, incoming: Incoming, header: Header, stored: InstanceStored, by: Actor, cause: str) -> None:
-        """Nothing happened. A copy beside the first one goes again, or takes its place where that one is not whole."""
+    def _is_lost(self, incoming: Incoming, header: Header, stored: InstanceStored, by: Actor, cause: str) -> bool:
+        """Nothing happened. A copy beside the first one goes again, or takes its place where that one is not whole.
+
+        Whether the first one, in another transfer syntax, is not whole: then this one is to be stored after all.
+        """
         uid, new = stored.sop_instance_uid, stored.content
         known = self._state(uid)
         if instance.is_refused(known, stored, self._same_patient(known, header)):
             raise _refusal("identity")
-        place = known.place_of(new.digest) if known else None
-        if place is None or (place.storage, place.path) == (new.storage, new.path):
-            return
+        place = known.place_of(new.digest, new.transfer_syntax_uid) if known else None
+        if place in (None, new):
+            return False
         self._failpoint("receive.repeated")
         try:
-            if not (fault := self._files.fault_of(place)):
+            if not (fault := self._fault_of(place, new)):
                 incoming.take_back(lambda: self._is_needed(uid, new))
-            elif place.transfer_syntax_uid == new.transfer_syntax_uid:
-                _LOG.error("instance %s is not whole in %s: %s", uid, place.storage, fault)
-                self._log.change(instance.KIND, uid, instance.move, new, place, fold=instance.fold, by=by, cause=cause)
+                return False
+            _LOG.error("instance %s is not whole in %s: %s", uid, place.storage, fault)
+            if place.transfer_syntax_uid != new.transfer_syntax_uid:
+                return unreadable.record(self._log, uid, place, fault, by)
+            self._log.change(instance.KIND, uid, instance.move, new, place, fold=instance.fold, by=by, cause=cause)
         except (Refused, Unavailable, OSError) as error:
             _LOG.warning("a second copy of %s stays in %s for the reconciliation: %s", uid, new.storage, error)
+        return False
+
+    def _fault_of(self, place: Content, new: Content) -> str:
+        if (place.storage, place.path) == (new.storage, new.path):
+            return "another file has its name, whose header is not of the same length"
+        return self._files.fault_of(place)
 
     def _is_needed(self, sop_instance_uid: str, content: Content) -> bool:
         """Where the log does not answer it is."""

@@ -110,7 +110,7 @@ class Reconciliation:
 
     def _mended(self, file: FoundFile, known: instance.Instance | None) -> str:
         found = file.content
-        place = known.place_of(found.digest) if known and found else None
+        place = known.place_of(found.digest, found.transfer_syntax_uid) if known and found else None
         if found and place and self._is_whole(place):
             if self._storage.remove(file.path, self._older_than, lambda: self._is_needed(file)):
                 return f"removed: the same lies whole in {place.storage}"
@@ -140,7 +140,7 @@ def _is_known(known: instance.Instance | None, file: FoundFile) -> bool:
     found = file.content
     if known is None or found is None:
         return False
-    place = known.place_of(found.digest)
+    place = known.place_of(found.digest, found.transfer_syntax_uid)
     if place is None:
         return found.digest in known.ignored
     return (place.storage, place.path) == (found.storage, found.path)

@@ -80,8 +80,8 @@ UPDATE instance SET instance_number = %s, digest = %s, size = %s, header_size = 
     storage = %s, path = %s, attributes = %s WHERE sop_instance_uid = %s
 """
 _MOVE = """
-UPDATE instance SET size = %s, header_size = %s, transfer_syntax_uid = %s, storage = %s, path = %s
-WHERE sop_instance_uid = %s AND digest = %s
+UPDATE instance SET size = %s, header_size = %s, storage = %s, path = %s
+WHERE sop_instance_uid = %s AND digest = %s AND transfer_syntax_uid = %s
 """
 _PATIENT_ID, _ISSUER = "00100020", "00100021"
 _PATIENT_NAME, _BIRTH_DATE = "00100010", "00100030"
@@ -131,9 +131,9 @@ def move(connection: Any, run: Sequence[Recorded]) -> None:
     for event in (recorded.event for recorded in run):
         assert isinstance(event, InstanceMoved)
         content = event.content
-        place = (content.size, content.header_size, content.transfer_syntax_uid, content.storage, content.path)
-        rows.append((*place, event.sop_instance_uid, content.digest))
-    if withdrawn.holds(connection, [row[-2] for row in rows]):
+        place = (content.size, content.header_size, content.storage, content.path)
+        rows.append((*place, event.sop_instance_uid, content.digest, content.transfer_syntax_uid))
+    if withdrawn.holds(connection, [row[4] for row in rows]):
         for recorded, row in zip(run, rows, strict=True):
             if not connection.execute(_MOVE, row).rowcount:
                 withdrawn.move(connection, recorded)

@@ -100,9 +100,8 @@ SET patient_key = excluded.patient_key, patient_id = excluded.patient_id, patien
     attributes = excluded.attributes
 """
 _MOVE = """
-UPDATE withdrawn_instance
-SET size = %s, header_size = %s, transfer_syntax_uid = %s, storage = %s, path = %s
-WHERE sop_instance_uid = %s AND digest = %s
+UPDATE withdrawn_instance SET size = %s, header_size = %s, storage = %s, path = %s
+WHERE sop_instance_uid = %s AND digest = %s AND transfer_syntax_uid = %s
 """
 _PATIENT = "SELECT set_config('statement_timeout', '0', true)"
 """For the rest of the transaction: a storage holds any number of instances, and a fact that is given up comes again."""
@@ -153,8 +152,9 @@ def move(connection: Any, recorded: Recorded) -> None:
     event = recorded.event
     assert isinstance(event, InstanceMoved)
     content = event.content
-    place = (content.size, content.header_size, content.transfer_syntax_uid, content.storage, content.path)
-    if connection.execute(_MOVE, (*place, event.sop_instance_uid, content.digest)).rowcount:
+    place = (content.size, content.header_size, content.storage, content.path)
+    which = (event.sop_instance_uid, content.digest, content.transfer_syntax_uid)
+    if connection.execute(_MOVE, (*place, *which)).rowcount:
         _restore(connection, content.storage, recorded)
 
 

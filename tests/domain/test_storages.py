@@ -11,8 +11,9 @@ from domain.errors import InvalidInput
 from domain.instance import Content, InstanceMoved, InstanceReplaced, InstanceStored
 from domain.storage import StorageAdded, StorageRemoved, nesting_fault, path_fault
 
-FIRST = Content("a" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "aa/a/first.dcm")
-SECOND = Content("b" * 64, 10, 100, "1.2.840.10008.1.2.1", "one", "bb/b/second.dcm")
+SYNTAX, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
+FIRST = Content("a" * 64, 10, 100, SYNTAX, "one", "aa/a/first.dcm")
+SECOND = Content("b" * 64, 10, 100, SYNTAX, "one", "bb/b/second.dcm")
 
 
 @pytest.mark.parametrize(
@@ -44,12 +45,12 @@ def test_NET_6_an_earlier_version_keeps_its_place_and_can_be_moved() -> None:
     stored = InstanceStored("1.2", "1.2.3", "1.2.4", "1.2.5", FIRST, "p", "d")
     known = instance.fold([stored, replaced(stored, SECOND)])
     assert known
-    assert (known.place_of(FIRST.digest), known.place_of(SECOND.digest)) == (FIRST, SECOND)
+    assert [known.place_of(one.digest, SYNTAX) for one in (FIRST, SECOND)] == [FIRST, SECOND]
     elsewhere = replace(FIRST, storage="two")
     (moved,) = instance.move(known, elsewhere)
     known = instance.evolve(known, moved)
     assert known
-    assert (known.place_of(FIRST.digest), known.stored.content) == (elsewhere, SECOND)
+    assert (known.place_of(FIRST.digest, SYNTAX), known.stored.content) == (elsewhere, SECOND)
     assert instance.move(known, elsewhere) == instance.move(known, replace(FIRST, digest="c" * 64)) == []
 
 
@@ -59,9 +60,23 @@ def test_NET_6_the_earlier_version_that_comes_again_is_the_instance_and_no_earli
     known = instance.fold([stored, replaced(stored, SECOND), replaced(stored, again)])
     assert known
     assert known.stored.content == again
-    assert known.earlier == {SECOND.digest: SECOND}
+    assert known.earlier == (SECOND,)
     (moved,) = instance.move(known, replace(again, storage="three"))
     assert moved == InstanceMoved("1.2", replace(again, storage="three"))
+
+
+def test_NET_6_the_same_bytes_in_two_transfer_syntaxes_have_a_place_each() -> None:
+    stored = InstanceStored("1.2", "1.2.3", "1.2.4", "1.2.5", FIRST, "p", "d")
+    jpeg = replace(FIRST, transfer_syntax_uid=JPEG, path="aa/a/jpeg.dcm")
+    known = instance.fold([stored, replaced(stored, SECOND), replaced(stored, jpeg)])
+    assert known
+    assert [known.place_of(FIRST.digest, one) for one in (SYNTAX, JPEG, "1.2.3")] == [FIRST, jpeg, jpeg]
+    (moved,) = instance.move(known, replace(FIRST, storage="two"))
+    known = instance.evolve(known, moved)
+    assert known
+    assert known.stored.content == jpeg
+    assert known.place_of(FIRST.digest, SYNTAX) == replace(FIRST, storage="two")
+    assert instance.move(known, replace(jpeg, transfer_syntax_uid="1.2.3")) == []
 
 
 def test_STO_2_what_was_removed_with_its_files_never_comes_back_and_what_was_removed_without_may() -> None:

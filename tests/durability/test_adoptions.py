@@ -14,7 +14,7 @@ from domain.instance import InstanceStored
 from domain.storage import StorageAdded
 from tests.archive.conftest import until
 from tests.durability.disks import FILE_SYSTEMS
-from tests.durability.objects import Sent, sent, study_uid
+from tests.durability.objects import SYNTAX, Sent, sent, study_uid
 from tests.durability.site import Site, Writer
 from tests.durability.sweep import broken_by_kills
 from tests.durability.writer import adopt
@@ -61,7 +61,7 @@ class Adoption:
             for one in self.lying:
                 facts = [recorded.event for recorded in archive.log.stream(instance.KIND, one.instance)]
                 known = instance.fold(facts)
-                place = known.place_of(one.digest()) if known else None
+                place = known.place_of(one.digest(), SYNTAX) if known else None
                 if place is None or not files.is_whole(place):
                     broken.append(f"{one.instance} is not whole")
                 if [type(fact) for fact in facts] != [InstanceStored]:

@@ -16,7 +16,7 @@ from annals.storage_upkeep import moving
 from domain import instance, storage
 from processes.move_storage import Outcome
 from tests.durability.disks import FILE_SYSTEMS
-from tests.durability.objects import Sent, sent, study_uid
+from tests.durability.objects import SYNTAX, Sent, sent, study_uid
 from tests.durability.site import Site, Writer
 from tests.durability.sweep import broken_by_kills
 from tests.durability.writer import BY, store
@@ -93,7 +93,7 @@ class Removal:
 
     def _place(self, archive: Archive, one: Sent) -> instance.Content | None:
         known = instance.fold(recorded.event for recorded in archive.log.stream(instance.KIND, one.instance))
-        return known.place_of(one.digest()) if known else None
+        return known.place_of(one.digest(), SYNTAX) if known else None
 
 
 @pytest.fixture(params=FILE_SYSTEMS)

@@ -28,6 +28,8 @@ LIMITS = Limits(storage_free_min=1)
 BY = Actor("device", "CT", "192.0.2.7")
 UID = "1.2.3.1"
 DATA = minimal(instance=UID)
+OTHER = minimal([(0x00204000, "LT", b"other ")], instance=UID)
+JPEG = "1.2.840.10008.1.2.4.50"
 
 
 @dataclass
@@ -51,11 +53,18 @@ class Site:
         ]
         return StoredFiles(sorted(opened, key=lambda one: one.name != into), LIMITS, Indexer(LIMITS))
 
-    def send(self, into: str, data: bytes = DATA) -> list[str]:
+    def send(
+        self,
+        into: str,
+        data: bytes = DATA,
+        syntax: str = EXPLICIT,
+        ae_title: str = "CT",
+        policy: OnDuplicate = OnDuplicate.IGNORE,
+    ) -> list[str]:
         """Send the one instance to a process that writes into a storage; the names of the facts of it."""
         storable = storable_sop_classes(accept_unknown=True)
-        receiver = Receiver(self.log, self.files(into), OnDuplicate.IGNORE, self.pass_, storable)
-        incoming = receiver.open(CT_CLASS, UID, EXPLICIT, "CT")
+        receiver = Receiver(self.log, self.files(into), policy, self.pass_, storable)
+        incoming = receiver.open(CT_CLASS, UID, syntax, ae_title)
         try:
             incoming.write(data)
             receiver.finish(incoming, by=BY)
@@ -81,6 +90,18 @@ class Site:
         with self.files().read(known.stored.content) as reader:
             assert b"".join(reader.pieces()) == DATA
         return known.stored.content.storage
+
+    def versions(self) -> list[tuple[str, bytes]]:
+        """Every version that was the instance: its transfer syntax, and its bytes as they are on the disk."""
+        facts = [one.event for one in self.log.stream(instance.KIND, UID)]
+        known = instance.fold(facts)
+        found = []
+        for content in (fact.content for fact in facts if isinstance(fact, InstanceStored)):
+            place = known.place_of(content.digest, content.transfer_syntax_uid) if known else None
+            assert place
+            with self.files().read(place) as reader:
+                found.append((place.transfer_syntax_uid, b"".join(reader.pieces())))
+        return found
 
     def objects(self) -> list[str]:
         """The storages of every object file that lies at its place."""
@@ -221,3 +242,30 @@ def test_I1_a_copy_that_comes_while_one_is_being_removed_stays(site: Site) -> No
 
     assert incoming.take_back(another)
     assert (site.place(), site.objects()) == ("second", ["first", "second"])
+
+
+@pytest.mark.parametrize("into", ["first", "second"])
+def test_NET_6_the_same_bytes_in_two_transfer_syntaxes_are_two_versions_with_a_file_each(site: Site, into: str) -> None:
+    for data, syntax in ((DATA, EXPLICIT), (OTHER, EXPLICIT), (DATA, JPEG)):
+        site.send("first", data, syntax, policy=OnDuplicate.REPLACE)
+    versions = site.versions()
+    assert [syntax for syntax, _ in versions] == [EXPLICIT, EXPLICIT, JPEG]
+    for syntax in (EXPLICIT, JPEG):
+        site.send(into, DATA, syntax, policy=OnDuplicate.REPLACE)
+        assert site.versions() == versions
+        assert site.objects() == ["first"] * 3
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize(("into", "ae_title", "syntax"), [("first", "A_LONG_TITLE", EXPLICIT), ("second", "CT", JPEG)])
+def test_NET_6_D7_what_takes_the_place_of_a_copy_that_is_not_whole_can_be_read_whatever_its_header(
+    site: Site, damage: str, into: str, ae_title: str, syntax: str
+) -> None:
+    site.send("first")
+    lying = site.object()
+    if damage == "gone":
+        lying.unlink()
+    else:
+        lying.write_bytes(lying.read_bytes()[:-1])
+    site.send(into, DATA, syntax, ae_title)
+    assert site.place() == into

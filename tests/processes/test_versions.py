@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.dicom.index import Indexer
+from adapters.dicom.part10 import read_file_header
 from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.files.failpoints import failpoints
 from adapters.files.storage import Storage
@@ -21,7 +22,7 @@ from annals.compose import FACTS
 from domain import instance
 from domain.errors import Refused
 from domain.event import Actor, Event
-from domain.instance import DuplicateIgnored, InstanceReplaced, InstanceStored, OnDuplicate
+from domain.instance import Content, DuplicateIgnored, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.limits import Limits
 from processes.receive import Receiver
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
@@ -63,11 +64,16 @@ class Rooms:
     def versions(self, uid: str) -> list[InstanceStored]:
         return [fact for fact in self.facts(uid) if isinstance(fact, InstanceStored)]
 
-    def bytes_of(self, stored: InstanceStored) -> bytes:
-        """From where history says that they are: what came in another syntax too has one place."""
+    def place_of(self, stored: InstanceStored) -> Content:
         known = instance.fold(self.facts(stored.sop_instance_uid))
-        place = known.place_of(stored.content.digest) if known else None
+        place = known.place_of(stored.content.digest, stored.content.transfer_syntax_uid) if known else None
         assert place
+        return place
+
+    def bytes_of(self, stored: InstanceStored) -> bytes:
+        """From where history says that they are, in the transfer syntax of this version."""
+        place = self.place_of(stored)
+        assert place.transfer_syntax_uid == stored.content.transfer_syntax_uid
         with self.files.read(place) as reader:
             assert reader.is_whole()
             return b"".join(reader.pieces())
@@ -93,15 +99,15 @@ def content(uid: str, number: int, series: str = "1.2.9.1") -> bytes:
 
 
 def whole(rooms: Rooms, uid: str, sent: Sequence[Sent]) -> list[InstanceStored]:
-    """Every version that history names can be read, is one that was sent, and has a file of its own."""
+    """Every version that history names can be read in its own syntax, is one that was sent, and has its own file."""
     versions = rooms.versions(uid)
     contents = {content(uid, number) for number, _ in sent}
     for version in versions:
         assert rooms.bytes_of(version) in contents
-    files = {(version.content.digest, version.content.path) for version in versions}
-    assert len({path for _, path in files}) == len(files)
-    for digest in {digest for digest, _ in files}:
-        assert len({path for known, path in files if known == digest}) <= len({syntax for _, syntax in sent})
+        file = rooms.root / rooms.place_of(version).path
+        assert read_file_header(file.read_bytes()).transfer_syntax_uid == version.content.transfer_syntax_uid
+    kinds = {(one.content.digest, one.content.transfer_syntax_uid) for one in versions}
+    assert len({rooms.place_of(version).path for version in versions}) == len(kinds)
     return versions
 
 
@@ -112,6 +118,7 @@ few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scop
 @few
 @given(sendings)
 @example([(1, EXPLICIT), (0, EXPLICIT), (1, JPEG), (1, EXPLICIT)])
+@example([(1, EXPLICIT), (0, EXPLICIT), (1, JPEG), (1, J2K)])
 def test_NET_6_with_overwrite_the_last_content_is_served_and_every_one_before_it_stays(
     rooms: Rooms, sent: list[Sent]
 ) -> None:
