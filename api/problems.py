@@ -20,6 +20,7 @@ from domain.errors import (
     NotAcceptable,
     NotThere,
     Refused,
+    ToldTogether,
     TooBroad,
     TooLarge,
     Unavailable,
@@ -111,8 +112,10 @@ def install(app: FastAPI) -> None:
     async def refuse(request: Request, error: Exception) -> Response:
         said = answer(error)
         if said.status_code >= 500:
-            _LOG.warning(
-                "%a of %s answered %d: %s", request.method, _peer(request), said.status_code, ascii(str(error))
+            is_told = isinstance(error.__cause__ or error, ToldTogether)
+            level = logging.DEBUG if is_told else logging.WARNING
+            _LOG.log(
+                level, "%a of %s answered %d: %s", request.method, _peer(request), said.status_code, ascii(str(error))
             )
         return said
 

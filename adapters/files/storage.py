@@ -16,7 +16,7 @@ from adapters.files.attachment import QUARANTINE, Attachment, ForeignFolder, mak
 from adapters.files.failpoints import off
 from adapters.files.publishing import Finished, publish
 from adapters.files.troubles import Known, Troubles
-from domain.errors import Because, InvalidInput, Refused
+from domain.errors import Because, InvalidInput, Refused, ToldTogether
 from domain.instance import Content
 from domain.limits import Limits
 from domain.storage import FOLDER
@@ -129,7 +129,8 @@ class Storage:
         if self._space_trouble:
             raise self.refusal(self._space_trouble)
         if self._free - size < self._limits.storage_free_min:
-            raise self.refusal(f"has too little free space for an object of {size} bytes")
+            said = f"storage {self.name}: has too little free space for an object of {size} bytes"
+            raise Refused(Because.OUT_OF_RESOURCES, said)
         return attachment
 
     def space(self) -> tuple[int, int]:
@@ -268,9 +269,9 @@ class Storage:
         self.troubles.began(trouble, error.strerror or str(error), known)
         return self.refusal(error.strerror or str(error))
 
-    def refusal(self, reason: str) -> Refused:
+    def refusal(self, reason: str) -> ToldTogether:
         """The A700 that says why nothing is taken or given here."""
-        return Refused(Because.OUT_OF_RESOURCES, f"storage {self.name}: {reason}")
+        return ToldTogether(f"storage {self.name}: {reason}")
 
     def close(self) -> None:
         """Give the temp folder up; the storage may be used again."""

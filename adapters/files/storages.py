@@ -18,7 +18,7 @@ from adapters.files.reading import fault_of, has_content, open_content
 from adapters.files.storage import Storage
 from adapters.files.troubles import Notice
 from adapters.files.writing import Buffers
-from domain.errors import Because, Refused
+from domain.errors import Because, Refused, ToldTogether
 from domain.instance import Content
 from domain.limits import Limits
 from domain.storage import Storage as StorageState
@@ -174,15 +174,16 @@ class StoredFiles:
         return spaces
 
     def _usable(self, size: int = 0) -> Storage:
-        refusal = Refused(Because.OUT_OF_RESOURCES, "no storage is enabled")
+        said, is_told = "no storage is enabled", False
         for storage in sorted(self._writable, key=lambda storage: storage.is_doubtful):
             try:
                 storage.check(size)
             except Refused as error:
-                refusal = error
+                # The refusal itself, kept beyond this, would hold its frames, and with them a folder that is given up.
+                said, is_told = str(error), isinstance(error, ToldTogether)
             else:
                 return storage
-        raise refusal
+        raise ToldTogether(said) if is_told else Refused(Because.OUT_OF_RESOURCES, said)
 
 
 class ObjectReader:

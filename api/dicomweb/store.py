@@ -115,7 +115,7 @@ class _StoreService:
         try:
             self._storing.files.check_space(length, is_one=sent.name == DICOM)
         except Refused as refusal:
-            raise HttpRefusal(store_status(refusal), str(refusal)) from None
+            raise HttpRefusal(store_status(refusal), str(refusal)) from refusal
 
     def _body(self, sent: MediaType, asked: StoreRequest) -> StoreBody:
         storing = self._storing

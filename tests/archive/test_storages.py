@@ -133,6 +133,8 @@ def test_STO_1_F10_the_next_storage_takes_over_both_full_is_A700_and_space_bring
     lines = [json.loads(line) for line in archive.log_lines().splitlines()]
     tellers = [line["process"] for line in lines if "storage second refuses objects (space)" in line["message"]]
     assert len(tellers) == len(set(tellers))
+    refusals = [line["message"] for line in lines if line["part"] in ("annals.dimse.store", "annals.http")]
+    assert [line for line in refusals if "too little free space for" not in line] == [], "a line for each object"
 
 
 def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back(
