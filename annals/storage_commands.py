@@ -13,7 +13,7 @@ from annals import compose, history
 from annals.compose import Archive
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
-from annals.storage_places import free_space, place_faults, relocate, warn_of_shared_partitions
+from annals.storage_places import free_space, place_faults, relocate, warn_of_shared_partitions, warn_of_the_system
 from domain import storage
 from domain.errors import InvalidInput
 from domain.event import Actor
@@ -29,7 +29,16 @@ Name = Annotated[str, typer.Argument(help="The storage's name, see 'annals stora
 
 
 @app.command("add")
-def add(name: str, path: Path, disabled: bool = False, data: Data = None, cfg: Cfg = None) -> None:
+def add(
+    name: str,
+    path: Path,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Do not write into it yet.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the folder. Without it a missing one is refused: no disk is there.")
+    ] = False,
+    data: Data = None,
+    cfg: Cfg = None,
+) -> None:
     """Use an empty folder as a storage. It is written after those that are there already."""
     from adapters.files.storage import Storage
 
@@ -39,13 +48,16 @@ def add(name: str, path: Path, disabled: bool = False, data: Data = None, cfg: C
             raise InvalidInput(faults)
         if any(one.name == name and not one.removed for one in known):
             raise InvalidInput([f"name: {name} is a storage already"])
+        if not create and not path.is_dir():
+            raise InvalidInput([f"path: {path} is no folder: mount its disk, or --create makes it"])
+        _refuse_known_folder(known, name, path)
         made = Storage.open(path, name, archive.limits, is_writable=True)
         made.close()
         wanted = storage.StorageAdded(name, str(made.storage_id), str(path), not disabled)
-        _refuse_known_folder(known, wanted)
         archive.log.change(storage.KIND, name, storage.add, wanted, fold=storage.fold, by=who())
         settle(archive)
         typer.echo(f"storage {name} is in {history.escaped(str(path))}")
+        warn_of_the_system(path)
         warn_of_shared_partitions(archive.known_storages())
 
 
@@ -114,12 +126,11 @@ def remove(
     Files stay; with ``--files`` those go that no instance needs, and it is refused while any instance is there. With
     ``--files --force`` all go, instances too, and nothing brings them back; killed, it goes on when it is begun again.
     """
-    from annals.storage_removal import delete_files, record, remove_files
+    from annals.storage_removal import delete_files, holds, remove_files, use_no_more
 
     with archive_of(settings_of(cfg, data)) as archive:
         known = known_storage(archive, name, removed=files)
-        with archive.catalogue.current() as connection:
-            count, size = used(connection).get(name, (0, 0))
+        count, size = holds(archive, name)
         if known.enabled and not known.removed:
             raise InvalidInput([f"{name} is enabled: 'annals storage edit {name} --disable' first"])
         if files and (force or known.emptied):
@@ -128,7 +139,7 @@ def remove(
         if count and not force:
             raise InvalidInput([f"{name} holds {count} instances: 'annals storage move' first, or --force"])
         if not known.removed:
-            record(archive, name, files=False)
+            use_no_more(archive, known, force=force)
         typer.echo(f"storage {name} is removed" + (f" with {remove_files(archive, known)}" if files else ""))
 
 
@@ -143,19 +154,24 @@ def adopt(path: Path, data: Data = None, cfg: Cfg = None) -> None:
 
 def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
     """Use the folder of a removed storage again; done already, nothing happens. Raises InvalidInput."""
-    from adapters.files.attachment import marker
+    from adapters.files.attachment import MARKER, REMOVED, marker
+    from adapters.files.dismantling import Dismantling
 
-    found = marker(path)
+    found = marker(path, MARKER, REMOVED)
     everyone = archive.known_storages()
     known = next((one for one in everyone if one.storage_id == found), None)
     if known is None:
         raise InvalidInput([f"{path} was never a storage here: 'annals import' takes the objects of any folder"])
     wanted = storage.StorageAdded(known.name, known.storage_id, str(path))
-    if not known.is_going and known.path == wanted.path:
-        return wanted
-    if faults := place_faults(path, everyone, known.name):
-        raise InvalidInput(faults)
-    archive.log.change(storage.KIND, known.name, storage.add, wanted, fold=storage.fold, by=by)
+    is_back = not known.is_going and known.path == wanted.path
+    if not is_back:
+        if faults := place_faults(path, everyone, known.name):
+            raise InvalidInput(faults)
+        storage.add(known, wanted)
+    with Dismantling(path, found) as folder:
+        folder.give_marker_back()
+    if not is_back:
+        archive.log.change(storage.KIND, known.name, storage.add, wanted, fold=storage.fold, by=by)
     return wanted
 
 
@@ -199,10 +215,11 @@ def _scrubbed(state: storages.ScrubState) -> str:
     return f"{state.instances} instances read again {when}, {state.unreadable} not whole; {ended}"
 
 
-def _refuse_known_folder(known: list[storage.Storage], wanted: storage.StorageAdded) -> None:
+def _refuse_known_folder(known: list[storage.Storage], name: str, path: Path) -> None:
+    from adapters.files.attachment import MARKER, REMOVED, marker
+
+    found = marker(path, MARKER, REMOVED)
     for one in known:
-        if one.storage_id == wanted.storage_id and one.name != wanted.name:
+        if one.storage_id == found and one.name != name:
             word = "was" if one.removed else "is"
-            raise InvalidInput(
-                [f"path: {wanted.path} {word} the storage {one.name}: 'annals storage adopt' takes it back"]
-            )
+            raise InvalidInput([f"path: {path} {word} the storage {one.name}: 'annals storage adopt' takes it back"])

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from adapters.files.attachment import give_marker_back, link_fault, marker, take_marker_away
+from adapters.files.attachment import MARKER, MOVED, link_fault, marker
+from adapters.files.dismantling import Dismantling
 from adapters.files.storage import Storage
 from adapters.files.upkeep import Upkeep
+from annals import compose, history
 from annals.compose import Archive
 from domain import storage
 from domain.errors import InvalidInput
 from projections.catalogue.kept import kept_in
 
 _PAGE = 500
+_RECEIVING_SECONDS = 60.0
+"""For how long what is under way into the folder is waited for; processes know after storage_check_seconds."""
+_PAUSE_SECONDS = 0.05
 
 
 def place_faults(path: Path, known: list[storage.Storage], name: str) -> list[str]:
@@ -37,18 +44,38 @@ def relocate(archive: Archive, known: storage.Storage, new: Path) -> None:
         fault = f"--path: {str(new)!a} is not the folder of {known.name}: its marker file is missing or another's"
         raise InvalidInput([fault])
     old = Path(known.path)
-    if marker(old) != known.storage_id or old.samefile(new):
+    # By the other name it is one that an earlier run was about to leave.
+    if marker(old, MARKER, MOVED) != known.storage_id or old.samefile(new):
         return
     if known.enabled:
         raise InvalidInput([f"{known.path} is still there and written: --disable {known.name}, then copy it again"])
     copy = Upkeep(Storage.known(replace(known, path=str(new)), archive.limits))
     if missing := _missing(archive, copy):
         raise InvalidInput([f"{missing} files of {known.name} are not in {str(new)!a}: copy it again"])
-    take_marker_away(old)
-    # What was under way into the old folder meanwhile.
-    if missing := _missing(archive, copy):
-        give_marker_back(old)
-        raise InvalidInput([f"{missing} files came into {known.path} meanwhile: copy it again"])
+    _leave(archive, known, copy)
+
+
+def _leave(archive: Archive, known: storage.Storage, copy: Upkeep) -> None:
+    """Let nobody write into the folder that is left; what was under way into it meanwhile must be in the copy."""
+    with Dismantling(Path(known.path), known.storage_id) as folder:
+        folder.take_marker_away(MOVED)
+        try:
+            wait_for_receivers(folder.is_received_into)
+            compose.catch_up(archive)
+            if missing := _missing(archive, copy):
+                raise InvalidInput([f"{missing} files came into {known.path} meanwhile: copy it again"])
+        except BaseException:
+            folder.give_marker_back()
+            raise
+
+
+def wait_for_receivers(is_received_into: Callable[[], bool]) -> None:
+    """Wait until nobody writes into a folder whose marker was taken away. Raises OSError where somebody goes on."""
+    deadline = time.monotonic() + _RECEIVING_SECONDS
+    while is_received_into():
+        if time.monotonic() > deadline:
+            raise OSError("a process still receives into it")
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _missing(archive: Archive, storage_copy: Upkeep) -> int:
@@ -89,3 +116,11 @@ def warn_of_shared_partitions(known: list[storage.Storage]) -> None:
     for names in by_device.values():
         if len(names) > 1:
             typer.echo(f"warning: {', '.join(names)} are on one partition and fill up together", err=True)
+
+
+def warn_of_the_system(path: Path) -> None:
+    """A folder on the system's partition may be the place of a disk that is not mounted."""
+    if path.stat().st_dev == os.stat("/").st_dev:
+        typer.echo(
+            f"warning: {history.escaped(str(path))} is on the system's partition: is its disk mounted?", err=True
+        )

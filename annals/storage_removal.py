@@ -2,59 +2,105 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 
+from adapters.files.attachment import ForeignFolder
 from adapters.files.dismantling import Dismantling
 from adapters.files.failpoints import failpoints
+from adapters.files.storage import Storage
+from adapters.files.upkeep import Upkeep
 from annals import compose, history
 from annals.compose import Archive
 from annals.options import who
-from annals.storage_commands import settle, upkeep_of
+from annals.storage_commands import settle
+from annals.storage_places import wait_for_receivers
 from domain import instance, storage
 from domain.errors import InvalidInput, Unavailable
 from processes.ports import FoundFile
 from projections.catalogue import CATALOGUE, withdrawn
-from projections.catalogue.kept import kept_in
+from projections.catalogue.kept import kept_in, used
 
-_RECEIVING_SECONDS = 60.0
-"""For how long what is under way into the folder is waited for; processes know after storage_check_seconds."""
-_PAUSE_SECONDS = 0.05
 _TOLD_MAX = 20
+_NOBODY_WRITES = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EUCLEAN)
+)
+
+
+def use_no_more(archive: Archive, known: storage.Storage, *, force: bool) -> None:
+    """Record that a storage is removed, as soon as nobody writes into it any more (I1); its files stay.
+
+    Without ``force`` it is taken back where anything came into it meanwhile. Raises InvalidInput and Unavailable.
+    """
+    _withdraw(archive, known.name)
+    try:
+        with _closed(known) as folder:
+            settle(archive)
+            count, _ = holds(archive, known.name)
+            if count and not force:
+                if folder:
+                    folder.give_marker_back()
+                back = storage.StorageAdded(known.name, known.storage_id, known.path, enabled=False)
+                archive.log.change(storage.KIND, known.name, storage.add, back, fold=storage.fold, by=who())
+                raise InvalidInput([f"{count} instances came into {known.name} meanwhile: move them first, or --force"])
+    except OSError as error:
+        again = f"'annals storage remove {known.name}' goes on, 'annals storage adopt {known.path}' takes it back"
+        raise Unavailable(history.escaped(f"{known.path}: {error}; {again}")) from error
+    record(archive, known.name, files=False)
+
+
+@contextmanager
+def _closed(known: storage.Storage) -> Iterator[Dismantling | None]:
+    """The folder of a storage when nobody writes into it any more; nothing where it is away or broken: nobody can."""
+    with ExitStack() as opened:
+        folder: Dismantling | None = None
+        try:
+            folder = opened.enter_context(Dismantling(Path(known.path), known.storage_id, failpoints(os.environ)))
+            folder.take_marker_away()
+            wait_for_receivers(folder.is_received_into)
+        except OSError as error:
+            if not isinstance(error, ForeignFolder) and error.errno not in _NOBODY_WRITES:
+                raise
+            folder = None
+        yield folder
+
+
+def holds(archive: Archive, name: str) -> tuple[int, int]:
+    """How many instances a storage holds, and their bytes."""
+    with archive.catalogue.current() as connection:
+        return used(connection).get(name, (0, 0))
 
 
 def remove_files(archive: Archive, known: storage.Storage) -> str:
     """Remove what no instance needs and history knows; what was done, in words.
 
     What is younger than the grace may be on its way into the log, and what no fact knows may be wanted: both stay, and
-    with them the folder.
+    with them the folder. Raises Unavailable.
     """
-    upkeep = upkeep_of(archive, known)
     older_than = time.time() - archive.limits.orphan_grace_seconds  # noqa: TID251
     outcome: Counter[bool] = Counter()
-    for file in upkeep.found():
-        is_gone = _is_spare(archive, file) and upkeep.remove(
-            file.path,
-            older_than,
-            lambda file=file: not _is_spare(archive, file),  # type: ignore[misc]
-        )
-        outcome[is_gone] += 1
-    if not outcome[False] and _is_removed(known):
-        return f"{outcome[True]} files, and its folder is empty"
-    return f"{outcome[True]} files; {outcome[False]} stay, unknown to the log or in use"
-
-
-def _is_removed(known: storage.Storage) -> bool:
-    """Remove the folders in which nothing is; whether they all are gone. Raises Unavailable."""
     try:
         with Dismantling(Path(known.path), known.storage_id) as folder:
-            return folder.remove_empty()
+            upkeep = Upkeep(Storage.known(known, archive.limits, marker=folder.marker))
+            for file in upkeep.found():
+                is_gone = _is_spare(archive, file) and upkeep.remove(
+                    file.path,
+                    older_than,
+                    lambda file=file: not _is_spare(archive, file),  # type: ignore[misc]
+                )
+                outcome[is_gone] += 1
+            if not outcome[False] and folder.remove_empty():
+                return f"{outcome[True]} files, and its folder is empty"
     except OSError as error:
         raise Unavailable(history.escaped(f"{known.path}: {error}")) from error
+    return f"{outcome[True]} files; {outcome[False]} stay, unknown to the log or in use"
 
 
 def delete_files(archive: Archive, known: storage.Storage, count: int, size: int, *, ask: bool) -> str:
@@ -75,7 +121,7 @@ def delete_files(archive: Archive, known: storage.Storage, count: int, size: int
             record(archive, known.name, files=True)
         try:
             folder.take_marker_away()
-            _wait_for_receivers(folder)
+            wait_for_receivers(folder.is_received_into)
             if _holds_any(archive, known.name):
                 # What had its final name already when the fact was written, and its own fact later.
                 record(archive, known.name, files=True)
@@ -95,7 +141,14 @@ def _ask(name: str, count: int, size: int) -> None:
 
 
 def record(archive: Archive, name: str, *, files: bool) -> None:
-    """Record that a storage is removed, after what it holds was withdrawn in steps: searches wait for one at most."""
+    """Record that a storage is removed, after what it holds was withdrawn."""
+    _withdraw(archive, name)
+    archive.log.change(storage.KIND, name, storage.remove, name, files, fold=storage.fold, by=who())
+    settle(archive)
+
+
+def _withdraw(archive: Archive, name: str) -> None:
+    """Withdraw what a storage holds, in steps: searches wait for one at most."""
     after = ""
     while True:
         with archive.catalogue.current() as connection:
@@ -105,8 +158,6 @@ def record(archive: Archive, name: str, *, files: bool) -> None:
         if not until:
             break
         after = until
-    archive.log.change(storage.KIND, name, storage.remove, name, files, fold=storage.fold, by=who())
-    settle(archive)
 
 
 def _holds_any(archive: Archive, name: str) -> bool:
@@ -114,14 +165,6 @@ def _holds_any(archive: Archive, name: str) -> bool:
     settle(archive)
     with archive.catalogue.current() as connection:
         return bool(kept_in(connection, name, "", 1))
-
-
-def _wait_for_receivers(folder: Dismantling) -> None:
-    deadline = time.monotonic() + _RECEIVING_SECONDS
-    while folder.is_received_into():
-        if time.monotonic() > deadline:
-            raise OSError("a process still receives into it")
-        time.sleep(_PAUSE_SECONDS)
 
 
 def _is_spare(archive: Archive, file: FoundFile) -> bool:

@@ -12,6 +12,9 @@ from adapters.files import disk, lease
 
 MARKER = ".annals-storage"
 MOVED = f"{MARKER}.moved"
+"""What the marker of a folder is called that was left for a copy of it."""
+REMOVED = f"{MARKER}.removed"
+"""What the marker of a storage is called that is being removed, or is: nobody writes into it, whatever he knows."""
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
 _MARKER_MAX = 128
@@ -30,15 +33,15 @@ class Attachment:
     ``root`` is its descriptor. Kept by everyone who works in it; the descriptors close with the last of them.
     """
 
-    def __init__(self, path: Path, expected: UUID | None) -> None:
-        """Open and verify. Raises :class:`ForeignFolder` or another OSError."""
+    def __init__(self, path: Path, expected: UUID | None, name: str = MARKER) -> None:
+        """Open and verify by the marker of this name. Raises :class:`ForeignFolder` or another OSError."""
         self.root = disk.open_root(str(path))
-        self._marker_path = str(path / MARKER)
+        self._marker_path = str(path / name)
         self._temp: lease.TempFolder | None = None
         self._incoming = -1
         self._lock = threading.Lock()
         try:
-            self.storage_id, self._seen = _read_marker(self.root)
+            self.storage_id, self._seen = _read_marker(self.root, name)
             if expected is not None and self.storage_id != expected:
                 raise ForeignFolder(f"the marker file names another storage: {self.storage_id}")
         except OSError:
@@ -132,16 +135,20 @@ class Attachment:
 
 
 def make_storage(path: Path) -> None:
-    """Make a storage of a missing or empty folder; one that has its marker stays as it is.
+    """Make a storage of a missing or empty folder; one that has its marker, or was removed, is the same as before.
 
     Raises :class:`ForeignFolder` where the folder holds other things, and OSError.
     """
     disk.make_root(str(path))
     root = disk.open_root(str(path))
     try:
-        if _has_marker(root):
+        known = set(disk.names(root))
+        if MARKER in known:
             return
-        foreign = [name for name in disk.names(root) if name not in _NOT_A_STORAGE and not name.startswith(MARKER)]
+        if REMOVED in known:
+            rename_marker(root, REMOVED, MARKER)
+            return
+        foreign = [name for name in known if name not in _NOT_A_STORAGE and not name.startswith(MARKER)]
         if foreign and not _has_marker(root):
             raise ForeignFolder(f"{path} is not empty and has no marker file {MARKER}")
         _write_marker(root, uuid4())
@@ -149,15 +156,19 @@ def make_storage(path: Path) -> None:
         os.close(root)
 
 
-def marker(path: Path) -> str:
-    """The id of the storage that a folder is, or nothing where it is none or cannot be read."""
+def marker(path: Path, *names: str) -> str:
+    """The id of the storage that a folder is, or nothing where it is none or cannot be read.
+
+    With ``names`` by a marker that is called so.
+    """
     try:
         root = disk.open_root(str(path))
     except OSError:
         return ""
     try:
-        return str(_read_marker(root)[0])
-    except OSError:
+        for name in names or (MARKER,):
+            with contextlib.suppress(OSError):
+                return str(_read_marker(root, name)[0])
         return ""
     finally:
         os.close(root)
@@ -165,7 +176,7 @@ def marker(path: Path) -> str:
 
 def marker_of(root: int, storage_id: str) -> str:
     """The name of a storage's marker in an open folder, also of one that was taken away; raises ForeignFolder."""
-    for name in (MARKER, MOVED):
+    for name in (MARKER, REMOVED, MOVED):
         with contextlib.suppress(OSError):
             if str(_read_marker(root, name)[0]) == storage_id:
                 return name
@@ -178,23 +189,11 @@ def link_fault(path: Path) -> str:
     return "" if real == str(path) else f"path: leads through a link or a detour to {real!a}: give that"
 
 
-def take_marker_away(path: Path) -> None:
-    """Let a folder be no storage any more, durable: whatever is on its way into it is refused."""
-    _rename_marker(path, MARKER, MOVED)
-
-
-def give_marker_back(path: Path) -> None:
-    """Undo :func:`take_marker_away`."""
-    _rename_marker(path, MOVED, MARKER)
-
-
-def _rename_marker(path: Path, old: str, new: str) -> None:
-    root = disk.open_root(str(path))
-    try:
+def rename_marker(root: int, old: str, new: str) -> None:
+    """Let an open folder be no storage any more, or one again, durable; done already, nothing happens."""
+    if old != new:
         disk.replace(root, old, root, new)
-        disk.sync(root)
-    finally:
-        os.close(root)
+    disk.sync(root)
 
 
 def _has_marker(root: int) -> bool:

@@ -9,7 +9,15 @@ from pathlib import Path
 from types import TracebackType
 
 from adapters.files import disk, lease
-from adapters.files.attachment import INCOMING, MARKER, MOVED, QUARANTINE, marker_of
+from adapters.files.attachment import (
+    INCOMING,
+    MARKER,
+    MOVED,
+    QUARANTINE,
+    REMOVED,
+    marker_of,
+    rename_marker,
+)
 from adapters.files.failpoints import off
 from adapters.files.upkeep import BRANCH, FILE, GOING, LEAF, ORPHANS
 from processes.ports import Failpoints
@@ -23,30 +31,33 @@ _OF_THE_FILE_SYSTEM = "lost+found"
 class Dismantling:
     """The folder of a storage while it is removed; killed, another one goes on. Use as a context.
 
+    ``marker`` is what its marker is called now.
+
     Nothing is reached through a link, and a link is nobody's object. Every method raises OSError.
     """
 
     def __init__(self, path: Path, storage_id: str, failpoint: Failpoints = off) -> None:
-        """Open the folder by its marker, or by the one that an earlier run has taken away. Raises OSError."""
+        """Open the folder by its marker, also by one that was taken away. Raises OSError."""
         self._root = disk.open_root(str(path))
         self._failpoint = failpoint
         self._files = False
         self._removed = 0
         self._foreign: list[str] = []
         try:
-            self._marker = marker_of(self._root, storage_id)
+            self.marker = marker_of(self._root, storage_id)
         except OSError:
             os.close(self._root)
             raise
 
-    def take_marker_away(self) -> None:
+    def take_marker_away(self, name: str = REMOVED) -> None:
         """Let the folder be no storage any more, durable: whatever is on its way into it is refused."""
         self._failpoint("dismantle.before_marker")
-        if self._marker == MARKER:
-            disk.replace(self._root, MARKER, self._root, MOVED)
-            self._marker = MOVED
-        disk.sync(self._root)
+        self._rename_marker(name)
         self._failpoint("dismantle.after_marker")
+
+    def give_marker_back(self) -> None:
+        """Let the folder be the storage again, durable."""
+        self._rename_marker(MARKER)
 
     def is_received_into(self) -> bool:
         """Whether a living process still has a temp folder there; those of dead ones are removed."""
@@ -79,10 +90,14 @@ class Dismantling:
         self._remove_marker()
         return self._removed, self._foreign
 
+    def _rename_marker(self, name: str) -> None:
+        rename_marker(self._root, self.marker, name)
+        self.marker = name
+
     def _remove_folders(self, *, files: bool) -> None:
         self._files = files
         for name in sorted(disk.names(self._root)):
-            if name in (MARKER, MOVED, _OF_THE_FILE_SYSTEM) or _NEW_MARKER.match(name):
+            if name in (MARKER, MOVED, REMOVED, _OF_THE_FILE_SYSTEM) or _NEW_MARKER.match(name):
                 continue
             if name == QUARANTINE:
                 self._remove_files(self._root, "", name, _QUARANTINED)
@@ -100,7 +115,7 @@ class Dismantling:
         disk.sync(self._root)
         for name in [name for name in disk.names(self._root) if _NEW_MARKER.match(name)]:
             disk.remove_file(self._root, name)
-        disk.remove_file(self._root, self._marker)
+        disk.remove_file(self._root, self.marker)
         disk.sync(self._root)
 
     def _remove_branch(self, branch: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from adapters.files import disk
-from adapters.files.attachment import QUARANTINE, Attachment, ForeignFolder, make_storage
+from adapters.files.attachment import MARKER, QUARANTINE, Attachment, ForeignFolder, make_storage
 from adapters.files.failpoints import off
 from adapters.files.publishing import Finished, publish
 from adapters.files.troubles import Known, Troubles
@@ -52,12 +52,14 @@ class Storage:
         limits: Limits,
         failpoint: Failpoints,
         storage_id: UUID | None = None,
+        marker: str = MARKER,
     ) -> None:
         self.root = root.absolute()
         self.name = name
         self.storage_id = storage_id
         self._limits = limits
         self.failpoint = failpoint
+        self._marker = marker
         self._attachment: Attachment | None = None
         self._lock = threading.Lock()
         self._rename = disk.Renamer()
@@ -68,6 +70,7 @@ class Storage:
         self._free = 0
         self._doubtful_until = 0.0
         self._is_retired = False
+        self.is_leaving = False
         self.troubles = Troubles(name)
 
     @classmethod
@@ -106,9 +109,9 @@ class Storage:
         return storage
 
     @classmethod
-    def known(cls, state: StorageState, limits: Limits, failpoint: Failpoints = off) -> Storage:
-        """A storage that the log knows, for work beside its daily use; opened when it is needed."""
-        return cls(Path(state.path), state.name, limits, failpoint, UUID(state.storage_id))
+    def known(cls, state: StorageState, limits: Limits, failpoint: Failpoints = off, marker: str = MARKER) -> Storage:
+        """A storage that the log knows, for work beside its daily use; opened when it is needed, by this marker."""
+        return cls(Path(state.path), state.name, limits, failpoint, UUID(state.storage_id), marker)
 
     def check(self, size: int = 0) -> Attachment:
         """The opened storage, when it can take an object (of a size, where that is known).
@@ -183,7 +186,7 @@ class Storage:
             attachment = self._attachment
             if attachment is None or not attachment.is_current():
                 self._attachment = None
-                attachment = Attachment(self.root, self.storage_id)
+                attachment = Attachment(self.root, self.storage_id, self._marker)
                 self.storage_id = attachment.storage_id
                 self._attachment = attachment
         return attachment
@@ -258,10 +261,12 @@ class Storage:
     def failed(self, error: OSError, what: str, known: Known) -> Refused:
         """The refusal for a failed system call; an input/output error makes the storage suspect for a while (F13).
 
-        ``known`` is what was told of the storage's troubles before the call.
+        ``known`` is what was told of its troubles before the call. That one is away that is being removed is none.
         """
         until = time.monotonic() + self._limits.storage_suspect_seconds
         trouble = FOLDER if isinstance(error, ForeignFolder) else what
+        if trouble == FOLDER and self.is_leaving:
+            return self.refusal("is being removed")
         if error.errno in _SUSPICIOUS:
             self._suspect_until = until
         elif trouble != FOLDER:

@@ -52,6 +52,7 @@ class StoredFiles:
             storage = self._by_name.get(one.name)
             if storage is None or (str(storage.root), str(storage.storage_id)) != (one.path, one.storage_id):
                 storage = Storage.known(one, self._limits, self._failpoint)
+            storage.is_leaving = one.leaving
             storage.troubles.agree(one.troubles, one.trouble_versions)
             by_name[one.name] = storage
             if one.enabled:

@@ -163,7 +163,7 @@ def test_B52_a_study_that_is_gone_is_answered_like_one_that_never_was(site: Site
 def test_B52_P1_what_comes_again_is_there_again(site: Site, tmp_path: Path) -> None:
     """I1: what is acknowledged is readable, also where the storage that had it is used no more."""
     first = site.archive.data / "storage"
-    site.archive.annals("storage", "add", "second", str(tmp_path / "second"))
+    site.archive.annals("storage", "add", "second", str(tmp_path / "second"), "--create")
     _by_a_removed_storage(site)
     assert get(site.archive, f"/studies/{GONE}")[0] == 404
     until(

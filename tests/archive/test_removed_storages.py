@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +64,7 @@ def test_STO_2_a_storage_goes_with_its_files_and_with_nothing_else(
     send = Sender(archive)
     assert [send() for _ in range(4)] == [SUCCESS] * 4
     size = sum(path.stat().st_size for path in objects(default))
-    archive.annals("storage", "add", "second", str(second))
+    archive.annals("storage", "add", "second", str(second), "--create")
     enabled = archive.annals(*REMOVE, "--yes", check=False)
     assert (enabled.returncode, "--disable" in enabled.stderr) == (2, True)
     archive.annals("storage", "edit", "default", "--disable")
@@ -158,7 +160,7 @@ def test_STO_2_C8_5_what_is_received_meanwhile_is_waited_for_and_goes_too(
     archive.annals("storage", "edit", "default", "--disable")
     removing = threading.Thread(target=archive.annals, args=(*REMOVE, "--yes"))
     removing.start()
-    until((default / ".annals-storage.moved").exists, 60, "the removal is a fact")
+    until((default / ".annals-storage.removed").exists, 60, "the removal is a fact")
     until(lambda: bool(stopped(archive)), 60, "the receiver stands before its own fact")
     assert len(objects(default)) == 1
     for pid in stopped(archive):
@@ -169,6 +171,49 @@ def test_STO_2_C8_5_what_is_received_meanwhile_is_waited_for_and_goes_too(
     assert list(default.iterdir()) == []
     assert numbers_found(archive, send.study) == []
     assert archive.annals("explain", send.sent[0]).stdout.count("StorageRemoved") == 2
+
+
+@pytest.mark.parametrize("how", ["removed", "removed by force", "elsewhere"])
+def test_I1_STO_2_what_is_received_while_its_storage_is_taken_away_is_not_lost(
+    make_archive: Callable[..., Archive], tmp_path: Path, how: str
+) -> None:
+    """The object has its name, and its fact comes when the command has looked what the storage holds."""
+    archive = make_archive({**SETTINGS, "ANNALS_FAILPOINTS": "receive.kept=stop"}).with_database().start()
+    del archive.environment["ANNALS_FAILPOINTS"]
+    default, copy = archive.data / "storage", tmp_path / "copy"
+    shutil.copytree(default, copy)
+    send = Sender(archive)
+    sending = threading.Thread(target=send)
+    sending.start()
+    until(lambda: bool(stopped(archive)), 60, "the receiver stands before its own fact")
+    archive.annals("storage", "edit", "default", "--disable")
+    command = {
+        "removed": ("storage", "remove", "default"),
+        "removed by force": ("storage", "remove", "default", "--force"),
+        "elsewhere": ("storage", "edit", "default", "--path", str(copy)),
+    }[how]
+    said: list[subprocess.CompletedProcess[str]] = []
+    taking = threading.Thread(target=lambda: said.append(archive.annals(*command, check=False)))
+    taking.start()
+    marker = default / ".annals-storage"
+    until(lambda: not (marker.exists() and taking.is_alive()), 60, "nobody writes into it any more")
+    for pid in stopped(archive):
+        os.kill(pid, signal.SIGCONT)
+    sending.join()
+    taking.join()
+    assert len(send.sent) == 1
+    (done,) = said
+    if how == "removed by force":
+        assert done.returncode == 0, done.stderr
+        assert numbers_found(archive, send.study) == []
+        assert "'annals storage adopt'" in archive.annals("storage", "add", "other", str(default), check=False).stderr
+        archive.annals("storage", "adopt", str(default))
+    else:
+        assert (done.returncode, "meanwhile" in done.stderr) == (2, True), done.stderr
+    assert marker.exists()
+    until(lambda: gives_all(archive, send, tmp_path), 60, "it is given back")
+    state = "enabled" if how == "removed by force" else "disabled"
+    assert re.search(rf"default +{state}", archive.annals("storage", "list").stdout)
 
 
 def stopped(archive: Archive) -> list[int]:

@@ -110,7 +110,7 @@ def test_STO_1_F10_the_next_storage_takes_over_both_full_is_A700_and_space_bring
     first, second = disk("first", 24 * MIB), disk("second", 24 * MIB)
     settings = {**SETTINGS, "ANNALS_STORAGE__PATH": str(first / "s"), "ANNALS_LIMITS__STORAGE_FREE_MIN": str(4 * MIB)}
     archive = make_archive(settings).with_database().start()
-    archive.annals("storage", "add", "second", str(second / "s"))
+    archive.annals("storage", "add", "second", str(second / "s"), "--create")
     until(lambda: announced(archive, 30 * MIB, stow.RELATED) == 100, 60, "both together have the space")
     assert announced(archive, 60 * MIB, stow.RELATED) == 507
     assert announced(archive, 10 * MIB, stow.DICOM) == 100
@@ -143,8 +143,8 @@ def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back
     mount = disk("mounted", 64 * MIB)
     archive = make_archive({**SETTINGS, "ANNALS_STORAGE__PATH": str(tmp_path / "kept")}).with_database().start()
     spare = tmp_path / "spare"
-    archive.annals("storage", "add", "mounted", str(mount / "s"))
-    archive.annals("storage", "add", "spare", str(spare))
+    archive.annals("storage", "add", "mounted", str(mount / "s"), "--create")
+    archive.annals("storage", "add", "spare", str(spare), "--create")
     archive.annals("storage", "edit", "default", "--disable")
     send = Sender(archive)
     until(lambda: storing_in(archive, send, mount / "s"), 60, "the mounted one is written")
@@ -179,7 +179,7 @@ def test_STO_2_STO_5_a_storage_is_moved_removed_adopted_scrubbed_and_reconciled(
     send = Sender(archive)
     for _ in range(5):
         assert send() == SUCCESS
-    added = archive.annals("storage", "add", "second", str(second))
+    added = archive.annals("storage", "add", "second", str(second), "--create")
     assert "one partition" in added.stderr
     enabled = archive.annals("storage", "move", "default", "second", check=False)
     assert (enabled.returncode, "--disable" in enabled.stderr) == (2, True)
@@ -241,7 +241,7 @@ def test_F16_F17_F49_read_only_foreign_copied_and_unknown_folders(
         "ANNALS_LIMITS__STORAGE_SUSPECT_SECONDS": "0.5",
     }
     archive = make_archive({**limits, "ANNALS_STORAGE__PATH": str(kept)}).with_database().start()
-    archive.annals("storage", "add", "spare", str(spare))
+    archive.annals("storage", "add", "spare", str(spare), "--create")
     send = Sender(archive)
     until(lambda: storing_in(archive, send, kept), 60, "the first is written")
 
@@ -273,9 +273,10 @@ def test_F16_F17_F49_read_only_foreign_copied_and_unknown_folders(
     assert not (kept / ".annals-storage").exists()
     until(lambda: storing_in(archive, send, copy), 60, "the copy is written")
     until(lambda: gives_all(archive, send, tmp_path), 60, "everything is given back (copy)")
-    for path in (str(copy / "inside"), "/etc/pacs", "relative"):
+    for path in (str(tmp_path / "mistyped"), str(copy / "inside"), "/etc/pacs", "relative"):
         refused = archive.annals("storage", "add", "third", path, check=False)
         assert (refused.returncode, "path:" in refused.stderr) == (2, True)
+    assert not (tmp_path / "mistyped").exists()
     assert archive.stop() == 0
 
     other = make_archive(limits).with_database().start()

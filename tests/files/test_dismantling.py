@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from adapters.files.attachment import MARKER, QUARANTINE
+from adapters.dicom.index import Indexer
+from adapters.files.attachment import MARKER, QUARANTINE, ForeignFolder
 from adapters.files.dismantling import Dismantling
+from adapters.files.publishing import Finished
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from adapters.files.upkeep import ORPHANS, Upkeep
-from tests.dicom.encoding import image
+from domain.errors import Refused
+from tests.dicom.encoding import EXPLICIT, image
+from tests.files.conftest import LIMITS
 from tests.files.test_storage_keep import kept
 
 
@@ -45,6 +52,41 @@ def test_STO_2_nothing_that_lies_in_a_storage_goes_and_its_marker_stays(
     assert not is_removed(storage)
     assert lying.is_file()
     assert (root / MARKER).is_file()
+
+
+def test_I1_STO_2_what_is_on_its_way_into_a_storage_is_waited_for_and_refused(storage: Storage, root: Path) -> None:
+    """Also by a process that does not know of the removal, and for as long as it does not."""
+    temp = storage.create_temp()
+    with Dismantling(root, str(storage.storage_id)) as folder:
+        folder.take_marker_away()
+        for _ in range(2):
+            with pytest.raises(Refused):
+                storage.create_temp()
+        assert folder.is_received_into()
+        with pytest.raises(ForeignFolder):
+            storage.keep(temp, Finished("a" * 64, 0, 0, EXPLICIT))
+        storage.remove_temp(temp)
+        del temp
+        assert not folder.is_received_into()
+        folder.give_marker_back()
+    storage.remove_temp(storage.create_temp())
+
+
+def test_STO_2_a_storage_that_has_refused_is_let_go_at_once(root: Path) -> None:
+    """A refusal that refers to itself would hold the folder until memory is searched for such circles."""
+    full = Storage.open(root, "default", replace(LIMITS, storage_free_min=2**62))
+    files = StoredFiles([full], LIMITS, Indexer(LIMITS))
+    gc.disable()
+    try:
+        with suppress(Refused):
+            files.check_space()
+        with Dismantling(root, str(full.storage_id)) as folder:
+            assert folder.is_received_into()
+            folder.take_marker_away()
+            files.look()
+            assert not folder.is_received_into()
+    finally:
+        gc.enable()
 
 
 def test_STO_2_the_folder_that_a_process_receives_into_stays(storage: Storage, root: Path) -> None:
