@@ -266,7 +266,7 @@ class Storage:
         until = time.monotonic() + self._limits.storage_suspect_seconds
         trouble = FOLDER if isinstance(error, ForeignFolder) else what
         if trouble == FOLDER and self.is_leaving:
-            return self.refusal("is being removed")
+            return Refused(Because.OUT_OF_RESOURCES, f"storage {self.name}: is being removed")
         if error.errno in _SUSPICIOUS:
             self._suspect_until = until
         elif trouble != FOLDER:
