@@ -17,6 +17,7 @@ from annals.storage_places import free_space, place_faults, relocate, warn_of_sh
 from domain import storage
 from domain.errors import InvalidInput
 from domain.event import Actor
+from domain.limits import GIB, MIB
 from projections import storages
 from projections.catalogue.kept import used
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from adapters.files.upkeep import Upkeep
 
 app = typer.Typer(help="Storages: the folders that keep objects.", no_args_is_help=True)
-_GIB = 1024**3
 Name = Annotated[str, typer.Argument(help="The storage's name, see 'annals storage list'.")]
 
 
@@ -75,7 +75,7 @@ def list_(data: Data = None, cfg: Cfg = None) -> None:
             count, size = (0, 0) if one.emptied else holds.get(one.name, (0, 0))
             free = 0 if one.removed else free_space(one)
             typer.echo(
-                f"{one.name:<16}  {state:<9}  {free / _GIB:>6.1f} GiB  {size / _GIB:>6.1f} GiB  {count:>10}  "
+                f"{one.name:<16}  {state:<9}  {_sized(free):>10}  {_sized(size):>10}  {count:>10}  "
                 f"{history.escaped(one.path)}"
             )
             if one.emptied:
@@ -87,7 +87,7 @@ def list_(data: Data = None, cfg: Cfg = None) -> None:
         temporary = archive.temporary_folder()
         free = temporary.free()
         low = ": too little, nothing is converted" if free < archive.limits.temp_free_min else ""
-        typer.echo(f"temp folder: {history.escaped(temporary.path)}, {free / _GIB:.1f} GiB free{low}")
+        typer.echo(f"temp folder: {history.escaped(temporary.path)}, {_sized(free)} free{low}")
         warn_of_shared_partitions([one for one, _ in known])
 
 
@@ -204,6 +204,11 @@ def upkeep_of(archive: Archive, known: storage.Storage) -> Upkeep:
     from adapters.files.upkeep import Upkeep
 
     return Upkeep(Storage.known(known, archive.limits))
+
+
+def _sized(size: int) -> str:
+    """A number of bytes in words; what is not nothing never looks like it."""
+    return f"{size / GIB:.1f} GiB" if not 0 < size < GIB else f"{max(0.1, size / MIB):.1f} MiB"
 
 
 def _scrubbed(state: storages.ScrubState) -> str:

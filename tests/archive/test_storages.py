@@ -125,6 +125,8 @@ def test_STO_1_F10_the_next_storage_takes_over_both_full_is_A700_and_space_bring
     assert len(objects(first / "s")) + len(objects(second / "s")) == before
     until(lambda: times(archive, "StorageFailed", "second", "space") == 1, 60, "it is a fact")
     assert times(archive, "StorageFailed", "default", "space") == 1
+    # Zero would mean that it is not there.
+    assert re.search(r"second +enabled +[1-9][0-9.]* MiB +[1-9][0-9.]* MiB ", archive.annals("storage", "list").stdout)
     until(lambda: gives_all(archive, send, tmp_path), 60, "everything is given back (full)")
     subprocess.run(["mount", "-o", f"remount,size={64 * MIB}", str(first)], check=True)
     until(lambda: send() == SUCCESS, 60, "it goes on by itself")
