@@ -17,7 +17,7 @@ from adapters.files.upkeep import Upkeep
 from annals import compose, history
 from annals.compose import Archive
 from domain import storage
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, Unavailable
 from projections.catalogue.kept import kept_in
 
 _PAGE = 500
@@ -50,22 +50,24 @@ def relocate(archive: Archive, known: storage.Storage, new: Path) -> None:
     if known.enabled:
         raise InvalidInput([f"{known.path} is still there and written: --disable {known.name}, then copy it again"])
     copy = Upkeep(Storage.known(replace(known, path=str(new)), archive.limits))
-    if missing := _missing(archive, copy):
-        raise InvalidInput([f"{missing} files of {known.name} are not in {str(new)!a}: copy it again"])
-    _leave(archive, known, copy)
+    _leave(archive, known, copy, new)
 
 
-def _leave(archive: Archive, known: storage.Storage, copy: Upkeep) -> None:
-    """Let nobody write into the folder that is left; what was under way into it meanwhile must be in the copy."""
+def _leave(archive: Archive, known: storage.Storage, copy: Upkeep, new: Path) -> None:
+    """Let nobody write into the folder that is left, when the copy has all that came into it."""
     with Dismantling(Path(known.path), known.storage_id) as folder:
-        folder.take_marker_away(MOVED)
         try:
+            if missing := _missing(archive, copy):
+                raise InvalidInput([f"{missing} files of {known.name} are not in {str(new)!a}: copy it again"])
+            folder.take_marker_away(MOVED)
             wait_for_receivers(folder.is_received_into)
             compose.catch_up(archive)
             if missing := _missing(archive, copy):
                 raise InvalidInput([f"{missing} files came into {known.path} meanwhile: copy it again"])
-        except BaseException:
+        except BaseException as error:
             folder.give_marker_back()
+            if isinstance(error, OSError):
+                raise Unavailable(history.escaped(f"{known.path}: {error}: try again")) from error
             raise
 
 
