@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -72,8 +73,11 @@ def failpoints(environment: Mapping[str, str]) -> Failpoints:
 
 
 def _action(name: str) -> Callable[[], None] | None:
-    if name in ("kill", "stop"):
-        return lambda: os.kill(os.getpid(), signal.SIGKILL if name == "kill" else signal.SIGSTOP)
+    if name == "kill":
+        return lambda: os.kill(os.getpid(), signal.SIGKILL)
+    if name == "stop":
+        # To this thread: where another takes the signal for the process, this one goes on until that one has its turn.
+        return lambda: signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     if (number := getattr(errno, name, None)) is None:
         return None
     return lambda: _fail(number)
