@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from itertools import islice
 from domain.errors import Because, Refused
 from domain.instance import Content
 from domain.limits import MIB
-from processes.pixel_ports import Codecs, Conversion, Stored
+from processes.pixel_ports import Codecs, Conversion, Stored, close
 from processes.ports import Files
 from processes.retrieve import Wanted
 
@@ -146,9 +145,3 @@ class Outbox:
 
 def _none_fits(stored: str) -> Stored:
     raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, f"the peer takes nothing that {stored} can be had in")
-
-
-def close(begun: Future[Stored]) -> None:
-    """Close the object that nobody waits for any more."""
-    if not begun.cancelled() and begun.exception() is None:
-        os.close(begun.result().descriptor)

@@ -29,6 +29,12 @@ class Stored:
     reuse: Callable[[int], None] = os.close
 
 
+def close(begun: Future[Stored]) -> None:
+    """Close an object that nobody waits for any more."""
+    if not begun.cancelled() and begun.exception() is None:
+        os.close(begun.result().descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """An object of some stored bytes that is to be had in the first of the syntaxes in ``order`` that it can be had in.

@@ -26,8 +26,8 @@ from domain.attributes import Level
 from domain.device import DeviceAdded, ae_title_fault
 from domain.errors import AnnalsError, Because, Refused, Unavailable
 from domain.limits import Limits
-from processes.outbox import Outbox, close
-from processes.pixel_ports import Codecs, Stored
+from processes.outbox import Outbox
+from processes.pixel_ports import Codecs, Stored, close
 from processes.ports import Files
 from processes.retrieve import Ended, Retriever, Tally, Wanted, in_associations
 

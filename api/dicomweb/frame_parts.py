@@ -17,8 +17,7 @@ from api.problems import HttpRefusal
 from domain.errors import Because, Refused
 from domain.frame_media import STREAMS, Frames
 from domain.transcoding import BIG_ENDIAN, DEFLATED, EXPLICIT, NATIVE
-from processes.outbox import close
-from processes.pixel_ports import Span, Stored
+from processes.pixel_ports import Span, Stored, close
 from processes.retrieve import Wanted
 
 WHOLE = 0
