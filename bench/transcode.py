@@ -30,8 +30,8 @@ _SYNTAXES = {
     "RLE": RLE,
 }
 _TARGET, _TARGET_OF_ALL = Target(1.1, True), Target(0.9)
-_TIMES = 2
-"""How often each picture is had in a round: over the last image of all but one child does nothing."""
+_ROUND_SECONDS = 1.0
+"""How long a round takes at least, or twice all pictures: at its ends not all children are busy."""
 
 
 def measure(folder: Path, quick: bool, uids: Uids, report: Callable[[list[Row]], None]) -> list[Row]:
@@ -74,25 +74,31 @@ def _in_one_child(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
 
 def _all_at_once(stored: Sequence[Stored], rounds: int) -> Iterator[Row]:
     cores = os.cpu_count() or 1
-    images = [*stored] * cores * _TIMES
     with ExitStack() as stack:
         alone = [stack.enter_context(_Alone()) for _ in range(cores)]
         transcoder = stack.enter_context(closing(Transcoder(Limits(), cores)))
         for name, syntax in _SYNTAXES.items():
             ours, theirs = [], []
-            for turn in range(-1, rounds):
+            times = max(2, int(_ROUND_SECONDS / _seconds_alone(alone, name, 1)))
+            images = [*stored] * cores * times
+            _convert(transcoder, images, syntax)
+            for _ in range(rounds):
+                theirs.append(len(images) / _seconds_alone(alone, name, times))
                 began = time.monotonic()
-                for process in alone:
-                    process.ask(name, [*range(0, PICTURES, AT_A_TIME)] * _TIMES)
-                for process in alone:
-                    process.answered(PICTURES // AT_A_TIME * _TIMES)
-                between = time.monotonic()
                 _convert(transcoder, images, syntax)
-                if turn >= 0:
-                    theirs.append(len(images) / (between - began))
-                    ours.append(len(images) / (time.monotonic() - between))
+                ours.append(len(images) / (time.monotonic() - began))
             what = f"{name}, {cores} children kept busy"
             yield compared(what, "images/s", ours, f"the library alone in {cores} processes", theirs, _TARGET_OF_ALL)
+
+
+def _seconds_alone(alone: Sequence[_Alone], name: str, times: int) -> float:
+    """How long the library takes for all pictures, so many times in each of some processes."""
+    began = time.monotonic()
+    for process in alone:
+        process.ask(name, [*range(0, PICTURES, AT_A_TIME)] * times)
+    for process in alone:
+        process.answered(PICTURES // AT_A_TIME * times)
+    return time.monotonic() - began
 
 
 class _Alone:
