@@ -7,6 +7,7 @@ when it is idle for long.
 from __future__ import annotations
 
 import codecs
+import gc
 import importlib
 import json
 import os
@@ -23,7 +24,7 @@ from adapters.codecs.confinement import confine
 from domain.limits import Limits
 
 MESSAGE_MAX = 64 * 1024
-DESCRIPTORS_MAX = 16
+DESCRIPTORS_MAX = 32
 READY = b"ready"
 """What a child says first, when it is confined."""
 
@@ -36,6 +37,8 @@ def main() -> None:
     limits = Limits(**json.loads(parent.recv(MESSAGE_MAX)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answered = _load()
+    # What is loaded stays: it need not be looked through for garbage.
+    gc.freeze()
     confine(limits)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     parent.sendall(READY)

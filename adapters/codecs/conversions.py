@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,11 @@ SMALL_MAX = 4 * MIB
 TOGETHER_MAX = DESCRIPTORS_MAX // 2
 """An object comes with two descriptors: its file and the one that it is written into."""
 
+_TOGETHER_SECONDS = 0.1
+"""How long some shall take together, by what others took before: the first of them is waited for until all are made."""
+
+_LEAST_SECONDS = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
@@ -37,8 +43,9 @@ class Conversions:
         submit: Callable[[Callable[[], None]], object],
         alone: Callable[[Stored, str], Stored],
         together: Callable[[Sequence[tuple[Stored, str]]], list[Stored | None]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``count`` children; ``submit`` runs a call in a thread.
+        """``count`` children; ``submit`` runs a call in a thread; ``clock`` counts seconds.
 
         ``alone`` converts one object or raises, ``together`` some small ones, and has None for those that are to be
         converted alone.
@@ -47,6 +54,8 @@ class Conversions:
         self._submit = submit
         self._alone = alone
         self._together = together
+        self._clock = clock
+        self._bytes_together: dict[str, int] = {}
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._at_work = 0
@@ -75,6 +84,7 @@ class Conversions:
 
     def _work(self) -> None:
         some = self._next()
+        began = self._clock()
         try:
             self._perform(some)
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are asked for
@@ -83,6 +93,9 @@ class Conversions:
                     one.result.set_exception(error)
         finally:
             with self._lock:
+                if length := sum(one.conversion.length for one in some):
+                    seconds = max(self._clock() - began, _LEAST_SECONDS)
+                    self._bytes_together[some[0].conversion.order[0]] = int(length / seconds * _TOGETHER_SECONDS)
                 # Behind what else waits for a thread.
                 if self._waiting:
                     self._submit(self._work)
@@ -90,15 +103,21 @@ class Conversions:
                     self._at_work -= 1
 
     def _next(self) -> list[_Waiting]:
-        """A child's share of what waits, as many as are small together; the first in any case."""
+        """A child's share of what waits, as many as are small and soon made together; the first in any case."""
         found: list[_Waiting] = []
         with self._lock:
             share = min(TOGETHER_MAX, -(-len(self._waiting) // self._count))
-            room = SMALL_MAX
-            while len(found) < share and (not found or self._waiting[0].conversion.length <= room):
+            room = self._room()
+            while len(found) < share and (not found or self._waiting[0].conversion.length <= min(room, SMALL_MAX)):
                 found.append(self._waiting.popleft())
                 room -= found[-1].conversion.length
         return found
+
+    def _room(self) -> int:
+        """How many bytes should go together with what waits first; nothing but itself if it is large."""
+        if not self._waiting or self._waiting[0].conversion.length > SMALL_MAX:
+            return 0
+        return self._bytes_together.get(self._waiting[0].conversion.order[0], SMALL_MAX)
 
     def _perform(self, some: Sequence[_Waiting]) -> None:
         opened = [(one, stored) for one in some if (stored := _opened(one))]
@@ -106,7 +125,8 @@ class Conversions:
         for (_, stored), had in made:
             if had:
                 os.close(stored.descriptor)
-        for (one, _), had in made:
+        # Who waits for the first has all at once, and is woken once.
+        for (one, _), had in reversed(made):
             if had:
                 one.result.set_result(had)
         for (one, stored), had in made:

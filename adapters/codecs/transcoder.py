@@ -19,12 +19,13 @@ from adapters.rendering.messages import message_of
 from domain.limits import MIB, Limits
 from domain.rendering import Rendering
 from domain.transcoding import DEFLATED, EXPLICIT
-from processes.pixel_ports import Conversion, DecodedFrame, Shown, Span, Stored
+from processes.pixel_ports import Conversion, DecodedFrame, Shown, Span, Stored, close
 
 _ALONE_MAX = 8 * MIB
 _ROOM = 8 * MIB
 """How large an object may become that is converted in memory."""
 
+_MEMORY_FILES_MAX = 64
 _LOST = "lost"
 """What stands in the answer of a child that has written an object, and in no other."""
 
@@ -50,7 +51,7 @@ class Transcoder:
         folder = folder or TemporaryFolder(limits)
         self._workers = Workers(limits, count)
         self._temporary = folder.file
-        self._memory_files = MemoryFiles(TOGETHER_MAX * self._workers.count)
+        self._memory_files = MemoryFiles(min(TOGETHER_MAX * self._workers.count, _MEMORY_FILES_MAX))
         self._lossy_as_instance = lossy_as_instance
         self._lock = threading.Lock()
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
@@ -213,7 +214,7 @@ class Transcoder:
             finally:
                 for other in waiting:
                     other.cancel()
-                    other.add_done_callback(close_result)
+                    other.add_done_callback(close)
             request = self._request("write", stored) | {"wanted": wanted}
             return self._ask(stored, request, [stored.descriptor, spool, lengths, out])
 
@@ -256,12 +257,6 @@ class Transcoder:
 
 def _made(out: int, wanted: str, answer: dict[str, Any], reuse: Callable[[int], None] = os.close) -> Stored:
     return Stored(out, 0, answer["length"], wanted, answer[_LOST], answer["own_uid"], reuse)
-
-
-def close_result(future: Future[Stored]) -> None:
-    """Close the temp file of a conversion that nobody waits for any more."""
-    if not future.cancelled() and future.exception() is None:
-        os.close(future.result().descriptor)
 
 
 def _append(part: Stored, spool: int) -> None:

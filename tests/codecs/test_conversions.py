@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from adapters.codecs.conversions import Conversions
 from adapters.codecs.transcoder import Transcoder
 from adapters.codecs.workers import Asked
 from domain.errors import Refused, Unavailable
@@ -225,3 +227,63 @@ def test_a_transcoder_that_is_closed_lets_nobody_wait(tmp_path: Path, monkeypatc
         for each in (later, one.begin(paths[3])):
             with pytest.raises(CancelledError):
                 each.result(60)
+
+
+def test_objects_go_together_by_how_long_others_took_in_that_syntax(tmp_path: Path) -> None:
+    path, now, groups, waiting = tmp_path / "image", 0.0, [], deque[Callable[[], None]]()
+    path.write_bytes(b"")
+
+    def together(some: Sequence[tuple[Stored, str]]) -> list[Stored | None]:
+        nonlocal now
+        groups.append(len(some))
+        now += sum(stored.length * {RLE: 9e-8, JPEG_LS: 35e-9}[wanted] for stored, wanted in some)
+        return [Stored(os.dup(stored.descriptor), 0, 0, wanted) for stored, wanted in some]
+
+    def alone(stored: Stored, wanted: str) -> Stored:
+        (made,) = together([(stored, wanted)])
+        assert made
+        return made
+
+    def opened() -> Stored:
+        return Stored(os.open(path, os.O_RDONLY), 0, 500_000, EXPLICIT)
+
+    def asked(count: int, syntax: str, length: int = 500_000) -> list[int]:
+        begun = [
+            conversions.begin(Conversion(lambda: replace(opened(), length=length), length, (syntax,), lambda *_: None))
+            for _ in range(count)
+        ]
+        groups.clear()
+        while waiting:
+            waiting.popleft()()
+        for one in begun:
+            os.close(one.result(0).descriptor)
+        return groups
+
+    conversions = Conversions(1, waiting.append, alone, together, lambda: now)
+    assert asked(10, RLE) == [8, 2], "nothing is known: as many as are small together"
+    assert asked(10, RLE) == [2, 2, 2, 2, 2], "45 ms each"
+    assert asked(10, JPEG_LS) == [8, 2]
+    assert asked(20, JPEG_LS) == [5, 5, 5, 5], "17.5 ms each"
+    assert asked(40, JPEG_LS, 1_000) == [16, 16, 8], "no more than a message holds"
+    assert asked(3, RLE, 5_000_000) == [1, 1, 1], "large ones alone"
+
+
+def test_a_thread_that_finds_nothing_more_leaves_the_next_one_its_place(tmp_path: Path) -> None:
+    path, waiting = tmp_path / "image", deque[Callable[[], None]]()
+    path.write_bytes(b"")
+
+    def opened() -> Stored:
+        return Stored(os.open(path, os.O_RDONLY), 0, 100, EXPLICIT)
+
+    def made(stored: Stored, wanted: str) -> Stored:
+        return replace(stored, descriptor=os.dup(stored.descriptor), transfer_syntax_uid=wanted)
+
+    conversions = Conversions(2, waiting.append, made, lambda some: [made(*one) for one in some])
+    for _ in range(3):
+        begun = [conversions.begin(Conversion(opened, 100, (RLE,), lambda *_: None)) for _ in range(4)]
+        assert len(waiting) == 2, "a thread for each child"
+        # Both have begun before the first has ended: the one that comes last finds nothing.
+        while waiting:
+            waiting.popleft()()
+        for one in begun:
+            os.close(one.result(0).descriptor)

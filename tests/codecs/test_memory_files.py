@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.codecs.conversions import TOGETHER_MAX
 from adapters.codecs.transcoder import Transcoder
 from domain.limits import Limits
 from domain.transcoding import RLE
@@ -79,10 +80,10 @@ def memory_files() -> int:
 def test_files_that_are_given_back_are_kept_within_bounds_and_closed_at_the_end(tmp_path: Path) -> None:
     before = memory_files()
     with closing(Transcoder(Limits(), 1)) as transcoder:
-        all_of_them = [converted(transcoder, tmp_path, 16) for _ in range(12)]
+        all_of_them = [converted(transcoder, tmp_path, 16) for _ in range(TOGETHER_MAX + 4)]
         running = memory_files() - len(all_of_them)
         for one in all_of_them[1:]:
             one.reuse(one.descriptor)
-        assert memory_files() == running + 9
+        assert memory_files() == running + TOGETHER_MAX + 1
     all_of_them[0].reuse(all_of_them[0].descriptor)
     assert memory_files() == before
