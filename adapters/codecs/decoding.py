@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,20 +44,28 @@ def dtype_of(image: Image) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if image.is_signed else 'u'}{max(8, image.bits_allocated) // 8}")
 
 
-def native(data: bytes, image: Image, *, big_endian: bool, is_word: bool) -> Array:
-    """A native frame of 8 bits a sample or more (PS3.5 8.1.1); ``is_word``: it is OW, and ``data`` whole words."""
-    dtype = dtype_of(image)
-    if big_endian and is_word:
-        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
-    samples = np.frombuffer(data, dtype, image.frame_bits // image.bits_allocated)
+def native(image: Image, *, is_swapped: bool) -> Callable[[bytes], Array]:
+    """What makes the samples of a native frame of 8 bits a sample or more (PS3.5 8.1.1).
+
+    ``is_swapped``: its bytes are whole words in big endian.
+    """
+    dtype, count = dtype_of(image), image.frame_bits // image.bits_allocated
+    arrange = _arrangement(image)
+    if is_swapped:
+        return lambda data: arrange(np.frombuffer(np.frombuffer(data, ">u2").astype("<u2").tobytes(), dtype, count))
+    return lambda data: arrange(np.frombuffer(data, dtype, count))
+
+
+def _arrangement(image: Image) -> Callable[[Array], Array]:
+    """What arranges the samples of a native frame in rows and columns, colours by pixel."""
     shape = (image.rows, image.columns)
     if image.is_subsampled:
-        return _unshared(samples, image)
+        return lambda samples: _unshared(samples, image)
     if image.samples == 1:
-        return samples.reshape(shape)
+        return lambda samples: samples.reshape(shape)
     if image.planar:
-        return np.moveaxis(samples.reshape(image.samples, *shape), 0, -1).copy()
-    return samples.reshape(*shape, image.samples)
+        return lambda samples: np.moveaxis(samples.reshape(image.samples, *shape), 0, -1).copy()
+    return lambda samples: samples.reshape(*shape, image.samples)
 
 
 def _unshared(samples: Array, image: Image) -> Array:

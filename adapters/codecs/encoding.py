@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,15 +116,22 @@ def planar_of(syntax: str) -> int:
     return 1 if syntax == RLE else 0
 
 
-def encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
-    """One frame, of even length. Raises Unfit where the library cannot."""
-    try:
-        data = _encoded(array, syntax, image, colour)
-    except Unfit:
-        raise
-    except Exception as error:
-        raise Unfit(f"the frame cannot be encoded ({type(error).__name__})") from error
-    return data + b"\0" * (len(data) % 2)
+def encoder(syntax: str, image: Image, colour: str) -> Callable[[Array], bytes]:
+    """What makes a frame, of even length, of its samples. It raises Unfit where the library cannot."""
+    encode: Callable[[Array], bytes | bytearray] = partial(_encoded, syntax=syntax, image=image, colour=colour)
+    if syntax in _OF_ALL_BITS:
+        encode = _htj2k(syntax, image, colour)
+
+    def encoded(array: Array) -> bytes:
+        try:
+            data = encode(array)
+        except Unfit:
+            raise
+        except Exception as error:
+            raise Unfit(f"the frame cannot be encoded ({type(error).__name__})") from error
+        return bytes(data + b"\0" if len(data) % 2 else data)
+
+    return encoded
 
 
 def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
@@ -132,7 +141,7 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
         return bytes(encode_frame(_raw(array), image.rows, image.columns, image.samples, image.bits_allocated, "<"))
     import imagecodecs
 
-    patterns, precision = (array, 0) if syntax in _OF_ALL_BITS else _patterns(array, image, syntax)
+    patterns, precision = _patterns(array, image, syntax)
     if syntax in ENCODED_LOSSY and precision > image.bits_stored:
         raise Unfit("bits beside the stored ones would be lost")
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
@@ -150,7 +159,17 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
         return bytes(imagecodecs.jpegls_encode(unsigned, level=0))
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return _jpeg_ls(patterns, precision, image, NEAR if syntax == JPEG_LS_NEAR else 0)
-    return _wavelets(imagecodecs, array, precision, syntax, colour)
+    if syntax == JPEG_2000_LOSSLESS:
+        return _jpeg_2000(array, precision, colour)
+    # OpenJPH takes the samples as they are.
+    bits = array.dtype.itemsize * 8 if syntax == HTJ2K else precision
+    # How much of what the bits can tell the samples use: else a narrow picture would drown in the error allowed.
+    part = (int(array.max()) - int(array.min())) / ((1 << bits) - 1)
+    if syntax == HTJ2K:
+        return bytes(_htj2k(syntax, image, colour)(array, HTJ2K_STEP * (part or 1)))
+    # Words are taken for ones of 16 bits, also where their precision is that of bytes.
+    samples = array.astype(f"{array.dtype.kind}1") if precision <= 8 else array
+    return _jpeg_2000(samples, precision, colour, JPEG_2000_DECIBELS - 20 * math.log10(part) if part else 0)
 
 
 def _patterns(array: Array, image: Image, syntax: str) -> tuple[Array, int]:
@@ -187,37 +206,36 @@ def _jpeg_ls(patterns: Array, precision: int, image: Image, near: int) -> bytes:
     return bytes(encode_buffer(_raw(patterns), *shape, precision, near, mode))
 
 
-def _wavelets(imagecodecs: Any, array: Array, precision: int, syntax: str, colour: str) -> bytes:
-    lossless = syntax not in ENCODED_LOSSY
-    if syntax == JPEG_2000 and precision <= 8:
-        # Words are taken for ones of 16 bits then.
-        array = array.astype(f"{array.dtype.kind}1")
-    # OpenJPH takes the samples as they are.
-    bits = array.dtype.itemsize * 8 if syntax == HTJ2K else precision
-    # How much of what the bits can tell the samples use: else a narrow picture would drown in the error allowed.
-    part = 1.0 if lossless else (int(array.max()) - int(array.min())) / ((1 << bits) - 1)
-    if syntax in (JPEG_2000_LOSSLESS, JPEG_2000):
-        return bytes(
-            imagecodecs.jpeg2k_encode(
-                array,
-                level=0 if lossless or not part else JPEG_2000_DECIBELS - 20 * math.log10(part),
-                codecformat="j2k",
-                reversible=lossless,
-                bitspersample=precision,
-                mct=colour == "RGB",
-                numthreads=1,
-            )
+def _jpeg_2000(array: Array, precision: int, colour: str, decibels: float | None = None) -> bytes:
+    """With loss where ``decibels`` are given, 0 of them for no less than all bits."""
+    import imagecodecs
+
+    level: Any = decibels or 0
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            array,
+            level=level,
+            codecformat="j2k",
+            reversible=decibels is None,
+            bitspersample=precision,
+            mct=colour == "RGB",
+            numthreads=1,
         )
+    )
+
+
+def _htj2k(syntax: str, image: Image, colour: str) -> Callable[..., bytes | bytearray]:
+    """The library's encoder, given all that does not hang on the samples."""
+    import imagecodecs
+
     # OpenJPH writes in the order RPCL; the options of .202 are tile-parts by resolution, their lengths, a small first.
     options: dict[str, Any] = {"tlm": True, "tilepart": 1} if syntax == HTJ2K_LOSSLESS_RPCL else {}
-    levels = max(_HTJ2K_LEVELS, (max(array.shape[:2]) - 1).bit_length() - _SMALLEST_SIDE.bit_length() + 1)
-    return bytes(
-        imagecodecs.htj2k_encode(
-            array,
-            None if lossless else HTJ2K_STEP * (part or 1),
-            reversible=lossless,
-            rgb=colour == "RGB" if array.ndim == 3 else None,
-            resolutions=levels,
-            **options,
-        )
+    return partial(
+        imagecodecs.htj2k_encode,
+        reversible=syntax != HTJ2K,
+        rgb=colour == "RGB" if image.samples == 3 else None,
+        resolutions=max(
+            _HTJ2K_LEVELS, (max(image.rows, image.columns) - 1).bit_length() - _SMALLEST_SIDE.bit_length() + 1
+        ),
+        **options,
     )

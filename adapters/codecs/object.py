@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable
 
 from adapters.codecs import decoding
 from adapters.codecs.elements import FLOAT_PIXEL_DATA, PIXEL_DATA, Element, Form, Source, elements
@@ -137,19 +138,23 @@ class StoredObject:
 
     def array(self, image: Image, number: int) -> decoding.Array:
         """The samples of a frame, from 0 on."""
+        return self.reading(image)(number)
+
+    def reading(self, image: Image) -> Callable[[int], decoding.Array]:
+        """What reads the samples of a frame, counted from 0."""
         assert self.pixels
         if self.syntax not in NATIVE:
-            return decoding.decoded(self.frames().frame(number), self.syntax, image)
+            return lambda number: decoding.decoded(self.frames().frame(number), self.syntax, image)
         if image.bits_allocated == 1:
-            return self._bits(image, number)
-        size = image.frame_bits // 8
-        is_word = self.pixels.vr == b"OW"
-        if self.form.big and is_word and size % 2 and image.frames > 1:
+            return lambda number: self._bits(image, number)
+        begin, size = self.pixels.value, image.frame_bits // 8
+        is_word = self.form.big and self.pixels.vr == b"OW"
+        if is_word and size % 2 and image.frames > 1:
             raise Unfit("big endian frames of odd length")
-        begin = self.pixels.value + number * size
         # The last byte of an odd big endian frame stands behind the padding, in the low half of its word.
-        data = self.source.read(begin, size + (size % 2 if self.form.big and is_word else 0))
-        return decoding.native(data, image, big_endian=self.form.big, is_word=is_word)
+        length = size + size % 2 * is_word
+        samples = decoding.native(image, is_swapped=is_word)
+        return lambda number: samples(self.source.read(begin + number * size, length))
 
     def _bits(self, image: Image, number: int) -> decoding.Array:
         """A frame of one bit a pixel, which may begin in the middle of a byte (PS3.5 8.1.1)."""

@@ -17,7 +17,6 @@ import numpy as np
 from adapters.codecs import consumer_images, rewriting
 from adapters.codecs.decoding import colour_after, rgb
 from adapters.codecs.object import StoredObject
-from adapters.codecs.sinks import Pieces
 from adapters.codecs.unfit import Absent, Unacceptable, Unasked, Unfit
 from adapters.rendering.shown import show
 from domain.limits import Limits
@@ -117,36 +116,33 @@ def _convert(stored: StoredObject, request: dict[str, Any], out: int, limits: Li
     image = stored.image()
     if image.frames > 1 and image.decoded_bytes * image.frames > alone_max:
         return {"frames": image.frames, "frame_bytes": image.decoded_bytes}
-    header = rewriting.header_ahead(stored, wanted) if "room" in request else None
+    frame = rewriting.framing(stored, wanted)
+    around = rewriting.enclosure(stored, wanted) if "room" in request else None
     yield
-    encoded: list[bytes] = []
-    for number in range(image.frames):
-        if number:
-            _more_time(limits.codec_cpu_seconds)
-        encoded += rewriting.frames(stored, wanted, number, 1)
-    return _written(stored, request, [len(frame) for frame in encoded], encoded, out, header)
+    first = frame(0)
+    if around:
+        return rewriting.enclose(first, around, out)._asdict()
+    encoded = [first]
+    for number in range(1, image.frames):
+        _more_time(limits.codec_cpu_seconds)
+        encoded.append(frame(number))
+    return _written(stored, request, [len(frame) for frame in encoded], encoded, out)
 
 
 def _written(
-    stored: StoredObject,
-    request: dict[str, Any],
-    lengths: list[int],
-    pixels: Iterable[bytes],
-    out: int,
-    header: Pieces | None = None,
+    stored: StoredObject, request: dict[str, Any], lengths: list[int], pixels: Iterable[bytes], out: int
 ) -> dict[str, Any]:
     as_instance = request["lossy_as_instance"]
-    return rewriting.write(
-        stored, request["wanted"], lengths, pixels, out, header, lossy_as_instance=as_instance
-    )._asdict()
+    return rewriting.write(stored, request["wanted"], lengths, pixels, out, lossy_as_instance=as_instance)._asdict()
 
 
 def _spool(stored: StoredObject, wanted: str, first: int, count: int, lengths: int, out: int, limits: Limits) -> None:
     """Frames one after the other, and the length of each at its place in the file of lengths."""
     sizes = []
+    frame = rewriting.framing(stored, wanted)
     with os.fdopen(os.dup(out), "wb") as file:
-        for frame in rewriting.frames(stored, wanted, first, count):
-            sizes.append(file.write(frame))
+        for number in range(first, first + count):
+            sizes.append(file.write(frame(number)))
             _more_time(limits.codec_cpu_seconds)
     os.pwrite(lengths, struct.pack(f"<{count}Q", *sizes), first * _LENGTH.size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,20 +52,21 @@ def needs_pixels(stored: str, wanted: str) -> bool:
     return not (stored in NATIVE and wanted in NATIVE)
 
 
-def frames(stored: StoredObject, wanted: str, first: int, count: int) -> Iterator[bytes]:
-    """Frames in the wanted syntax; native ones are little endian and by pixel. Raises Unfit."""
+def framing(stored: StoredObject, wanted: str) -> Callable[[int], bytes]:
+    """What makes a frame, counted from 0, in the wanted syntax; native ones are little endian and by pixel.
+
+    Raises Unfit, as it does.
+    """
     described = stored.image()
     colour = colour_after(stored.syntax, described)
     if colour == YBR_PARTIAL:
         raise Unfit("colours of a partial range go only as they are")
-    if wanted not in NATIVE:
-        encoding.check_fit(wanted, described, colour, was_lossy=was_lossy(stored))
-    for number in range(first, first + count):
-        array = stored.array(described, number)
-        if wanted in NATIVE:
-            yield np.ascontiguousarray(array).tobytes()
-        else:
-            yield encoding.encoded(array, wanted, described, colour)
+    samples = stored.reading(described)
+    if wanted in NATIVE:
+        return lambda number: np.ascontiguousarray(samples(number)).tobytes()
+    encoding.check_fit(wanted, described, colour, was_lossy=was_lossy(stored))
+    encode = encoding.encoder(wanted, described, colour)
+    return lambda number: encode(samples(number))
 
 
 def was_lossy(stored: StoredObject) -> bool:
@@ -75,14 +76,32 @@ def was_lossy(stored: StoredObject) -> bool:
     return stored.syntax in _PERHAPS_LOSSY and is_irreversible(stored.frames().frame(0))
 
 
-def header_ahead(stored: StoredObject, wanted: str) -> Pieces | None:
-    """The header of a small object before its pixels are encoded; None where it will tell of what they lost."""
-    if wanted in ENCODED_LOSSY:
+class Enclosure(NamedTuple):
+    """All of an object but its one frame: what stands before that frame's item, and behind it."""
+
+    before: bytes
+    behind: bytes
+
+
+def enclosure(stored: StoredObject, wanted: str) -> Enclosure | None:
+    """What goes around the one frame of a small image, before that is encoded; None where it hangs on what is made."""
+    if wanted in NATIVE or wanted in ENCODED_LOSSY or stored.image().frames > 1:
         return None
-    header, form = Pieces(), _form(wanted)
-    changes = icons.changes(stored, form) | _changes(stored, stored.image(), wanted, ())
-    _write_header(stored, form, changes, header)
-    return header
+    before, behind, form = Pieces(), Pieces(), _form(wanted)
+    _write_header(stored, form, icons.changes(stored, form) | _changes(stored, stored.image(), wanted, ()), before)
+    before.write(_encapsulated(form, ()))
+    behind.write(fragments.DELIMITER)
+    _write_tail(stored, stored.pixels_end(), form, behind)
+    return Enclosure(b"".join(before), b"".join(behind))
+
+
+def enclose(frame: bytes, around: Enclosure, out: int) -> Written:
+    """Write the whole data set of an image of one frame."""
+    file = File(out)
+    for piece in (around.before, fragments.item_header(len(frame)), frame, around.behind):
+        file.write(piece)
+    file.finish()
+    return Written(file.size, False, "")
 
 
 def write(
@@ -91,29 +110,24 @@ def write(
     lengths: Sequence[int],
     pixels: Iterable[bytes],
     out: int,
-    ahead: Pieces | None = None,
     *,
     lossy_as_instance: bool = False,
 ) -> Written:
-    """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`frames`, in pieces of any size.
+    """Write the whole data set. ``lengths`` and ``pixels`` are those of :func:`framing`, in pieces of any size.
 
-    ``ahead`` is what :func:`header_ahead` made, if anything. With ``lossy_as_instance`` what is compressed with loss
-    becomes an instance of its own.
+    With ``lossy_as_instance`` what is compressed with loss becomes an instance of its own.
     """
     form = _form(wanted)
     file = File(out)
     sink: File | Deflated = Deflated(file) if wanted == DEFLATED else file
     lost = bool(lengths) and wanted in ENCODED_LOSSY
-    if ahead is None:
-        changes = icons.changes(stored, form)
-        if lengths:
-            changes |= _changes(stored, stored.image(), wanted, lengths)
-        if lost:
-            ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
-            changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
-        _write_header(stored, form, changes, sink)
-    for piece in ahead or ():
-        sink.write(piece)
+    changes = icons.changes(stored, form)
+    if lengths:
+        changes |= _changes(stored, stored.image(), wanted, lengths)
+    if lost:
+        ratio = stored.image().decoded_bytes * stored.image().frames / max(1, sum(lengths))
+        changes |= derivation.changes(stored, wanted, ratio, as_instance=lossy_as_instance)
+    _write_header(stored, form, changes, sink)
     tail = stored.tail
     if lengths:
         _write_pixels(stored.image(), wanted, form, lengths, pixels, sink)
@@ -203,7 +217,7 @@ def _write_pixels(
     described: Image, wanted: str, form: Form, lengths: Sequence[int], pixels: Iterable[bytes], sink: Sink
 ) -> None:
     if wanted not in NATIVE:
-        sink.write(header(PIXEL_DATA, b"OB", UNDEFINED, form) + fragments.offset_table(lengths))
+        sink.write(_encapsulated(form, lengths))
         for length, frame in zip(lengths, pixels, strict=True):
             sink.write(fragments.item_header(length))
             sink.write(frame)
@@ -217,6 +231,11 @@ def _write_pixels(
     for frame in pixels:
         sink.write(swapped(frame, vr) if form.big else frame)
     sink.write(b"\0" * (total % 2))
+
+
+def _encapsulated(form: Form, lengths: Sequence[int]) -> bytes:
+    """How encapsulated pixel data of frames of these lengths begins."""
+    return header(PIXEL_DATA, b"OB", UNDEFINED, form) + fragments.offset_table(lengths)
 
 
 def _copy_pixels(stored: StoredObject, pixels: Element, form: Form, sink: Sink) -> None:
