@@ -238,14 +238,14 @@ def test_DEV_1_devices_are_listed_with_what_they_may_do_and_faults_are_told_toge
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2), done.stderr
 
 
-def got(archive: Archive) -> str:
-    """What a stranger that asks for a study is told."""
-    done = archive.dcmtk("getscu", "-d", "-aet", "PASSER", "-S", *STUDY)
+def got(archive: Archive, folder: Path) -> str:
+    """What a stranger that asks for a study is told; what it gets is in the folder."""
+    done = archive.dcmtk("getscu", "-d", "-aet", "PASSER", "-S", "-od", str(folder), *STUDY)
     return done.stdout + done.stderr
 
 
 def test_NET_4_accept_any_is_switched_while_it_runs_in_every_process_and_for_open_associations(
-    archive: Archive,
+    archive: Archive, tmp_path: Path
 ) -> None:
     archive.annals("device", "accept-any", "on")
     try:
@@ -258,7 +258,7 @@ def test_NET_4_accept_any_is_switched_while_it_runs_in_every_process_and_for_ope
             done = archive.dcmtk("findscu", "-d", "-aet", "PASSER", "-S", *STUDY)
             assert NOT_AUTHORISED not in done.stdout + done.stderr
             # The other process follows a moment later.
-            until(lambda: "not a registered device: no right DOWNLOAD" in got(archive), 60, "there too")
+            until(lambda: "not a registered device: no right DOWNLOAD" in got(archive, tmp_path), 60, "there too")
             said = archive.annals("device", "accept-any").stdout
             assert "DIMSE     accepts any, with rights FIND  (set by command)" in said
             assert "DICOMweb  accepts any, with rights UPLOAD; all on this machine  (" in said
