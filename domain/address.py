@@ -22,8 +22,8 @@ def host_fault(host: str) -> str:
         return ""
     if address.is_unspecified or address.is_multicast or normal_host(host) == "255.255.255.255":
         return "host: not the address of one machine"
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        return "host: has a zone (what follows %), by which no caller is known: leave it out"
+    if not host.isprintable():
+        return "host: its zone (what follows %) is no text"
     return ""
 
 

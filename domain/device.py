@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from domain.address import host_fault, normal_host
+from domain.address import host_fault, is_address, normal_host
 from domain.errors import InvalidInput
 from domain.event import Event
 
@@ -146,6 +146,9 @@ class Clients:
 def add(device: DeviceAdded | None, wanted: DeviceAdded, clients: Clients = Clients()) -> list[Event]:
     """Make a device known, or change the one that has this key. All faults are reported at once."""
     faults = _faults(wanted)
+    # One that has it already may be changed in what else it is.
+    if "%" in wanted.host and is_address(wanted.host) and (device is None or device.host != wanted.host):
+        faults.append("host: has a zone (what follows %), by which no caller is known: leave it out")
     if device is None and clients.is_full:
         faults.append(
             f"clients: {clients}: remove one that is no longer needed, raise clients_max or install a licence"

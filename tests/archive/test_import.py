@@ -211,6 +211,7 @@ def test_objects_of_more_classes_than_an_association_carries_are_all_sent(
         (["127.0.0.1", "3000", "/dev/null", "ANNALS"], "PATH"),
         (["127.0.0.1", "3000", "/", "A TITLE THAT IS TOO LONG"], "AE title"),
         (["a..b", "3000", "/", "ANNALS"], "host"),
+        (["fe80::1%\udcff", "3000", "/", "ANNALS"], "host"),
         (["127.0.0.1", "3000", "/", "ANNALS", "--reports", "/dev/null"], "--reports"),
         (["127.0.0.1", "3000", "/", "ANNALS", "--journal", "/dev/null/none"], "--journal"),
         ([], "no terminal"),
@@ -236,3 +237,7 @@ def test_a_server_that_is_not_there_is_exit_code_3(importing: Importing, tmp_pat
     done = importing.run(free_port(), tmp_path / "files")
     assert done.returncode == 3
     assert "no connection" in done.stderr
+    # Only its zone says which way a link-local address is.
+    arguments = ["import", "fe80::1%lo", "104", str(tmp_path / "files"), "ANNALS"]
+    done = commands().run(arguments, importing.environment, timeout_seconds=60)
+    assert (done.returncode, "no connection" in done.stderr) == (3, True), done.stderr

@@ -64,7 +64,7 @@ def test_DEV_1_a_device_is_forgotten_once_and_may_come_back() -> None:
         (replace(CT, host=".".join(["a" * 63] * 4) + ".b"), ["host: neither"]),
         (replace(CT, host="192.0.2.256"), ["host: looks like an IP"]),
         (replace(CT, host="fe80::1%eth0"), ["host: has a zone"]),
-        (replace(CT, host="fe80::1%\x1b[2J" + "a" * 300), ["host: has a zone"]),
+        (replace(CT, host="fe80::1%\x1b[2J" + "a" * 300), ["host: its zone", "host: has a zone"]),
         (replace(WEB, host="fe80::1%2"), ["host: has a zone"]),
         (replace(CT, port=0), ["port"]),
         (replace(CT, port=65_536), ["port"]),
@@ -85,6 +85,16 @@ def test_DEV_1_DEV_4_what_breaks_a_rule_is_refused(wanted: DeviceAdded, faults: 
             device.add(known, wanted)
         assert len(caught.value.faults) == len(faults)
         assert all(said.startswith(fault) for said, fault in zip(caught.value.faults, faults, strict=True))
+
+
+def test_DEV_1_a_device_that_has_an_address_with_a_zone_can_be_changed_and_forgotten() -> None:
+    """It was registered before that was refused: its certificate can be withdrawn all the same."""
+    zoned = replace(CT, host="fe80::1%eth0", certificate=FINGERPRINT)
+    assert device.add(zoned, replace(zoned, certificate=""))
+    assert device.add(zoned, replace(zoned, host="fe80::1"))
+    assert device.remove(zoned)
+    with pytest.raises(InvalidInput, match="host: has a zone"):
+        device.add(zoned, replace(zoned, host="fe80::1%eth1"))
 
 
 def test_DEV_1_all_faults_are_told_at_once() -> None:
