@@ -19,6 +19,7 @@ from adapters.dimse.agreed import Parties
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, parse_request
 from adapters.dimse.association import Association
 from adapters.dimse.errors import AssociationEnded, ConnectionFailed, GivenUp
+from adapters.dimse.handshake import shake_hands
 from adapters.dimse.negotiation import (
     APPLICATION_CONTEXT,
     APPLICATION_CONTEXT_NOT_SUPPORTED,
@@ -31,9 +32,8 @@ from adapters.dimse.negotiation import (
     agree,
 )
 from adapters.dimse.places import Places
-from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire, let_read
+from adapters.dimse.wire import ABORT, ASSOCIATE_RQ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
 from adapters.tls.contexts import verified_chain
-from adapters.tls.faults import tls_fault
 from domain.address import normal_host
 from domain.device import ae_title_fault
 from domain.errors import Unavailable
@@ -199,7 +199,7 @@ class Listener:
         try:
             peer_certificates: tuple[bytes, ...] = ()
             if self._keeper.tls:
-                connection = self._shake_hands(self._keeper.tls(), connection)
+                connection = shake_hands(self._keeper.tls(), connection, self._limits)
                 peer_certificates = verified_chain(connection)
             wire = Wire(connection, self._limits, awaits_request=True)
             if association := self._negotiate(wire, address, peer_certificates):
@@ -215,19 +215,6 @@ class Listener:
         finally:
             connection.close()
             self._left(address, known)
-
-    def _shake_hands(self, context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket:
-        """Speak TLS from here on, on this connection's own thread. Raises :class:`ConnectionFailed`."""
-        connection.settimeout(self._limits.tls_handshake_timeout_seconds)
-        # A handshake that fails closes its socket: the alert that says why could not be read.
-        with connection.dup() as kept:
-            try:
-                return context.wrap_socket(connection, server_side=True)
-            except OSError as error:
-                if isinstance(error, ssl.SSLError):
-                    with contextlib.suppress(OSError):
-                        let_read(kept, self._limits.artim_timeout_seconds)
-                raise ConnectionFailed(tls_fault(error)) from error
 
     def _run(self, association: Association) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import logging
 import select
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -133,6 +134,21 @@ def test_B65_a_client_without_a_good_certificate_is_refused(
     is_refused(lambda: connect(one, version(highest)), caplog, said)
     with connect() as good:
         assert good.established().echo() == 0
+
+
+def test_NET_4_a_peer_that_closes_again_without_a_word_is_nothing_to_tell(
+    connect: Connect, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that only looks whether the port is open does so every few seconds for ever."""
+    caplog.set_level(logging.INFO)
+    for how in (struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)):
+        peer = RawPeer(door.port).socket
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+        peer.close()
+    with connect() as good:
+        assert good.established().echo() == 0
+    until(lambda: not door.listener._places.by_address)
+    assert "refused" not in caplog.text
 
 
 def test_B65_a_client_that_goes_on_after_its_handshake_is_told_why_it_is_refused(connect: Connect) -> None:
