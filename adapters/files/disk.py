@@ -191,11 +191,12 @@ def remove_file(folder: int, name: str) -> None:
 
 
 def remove_folder(folder: int, name: str) -> None:
-    """Remove an empty folder; a missing one is nothing."""
+    """Remove a folder unless there is anything in it; a missing one is nothing."""
     try:
         os.rmdir(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
 def sync(descriptor: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from pathlib import Path
@@ -130,7 +129,7 @@ class Dismantling:
                     self._foreign.append(f"{branch}/{leaf}")
         finally:
             os.close(folder)
-        _remove_if_empty(self._root, branch)
+        disk.remove_folder(self._root, branch)
 
     def _remove_files(self, parent: int, above: str, name: str, own: re.Pattern[str]) -> None:
         """Remove a folder's own files, and the folder where nothing else is in it."""
@@ -150,7 +149,7 @@ class Dismantling:
                 disk.sync(folder)
         finally:
             os.close(folder)
-        _remove_if_empty(parent, name)
+        disk.remove_folder(parent, name)
 
     def _open(self, parent: int, name: str, path: str) -> int:
         """A descriptor of a folder; -1 where it is none or a link, which is not ours."""
@@ -167,11 +166,3 @@ class Dismantling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._root)
-
-
-def _remove_if_empty(parent: int, name: str) -> None:
-    try:
-        disk.remove_folder(parent, name)
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
-            raise

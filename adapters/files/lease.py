@@ -85,6 +85,7 @@ def _sweep_folder(parent: int, name: str, folder: int) -> int:
         for file in left:
             disk.remove_file(folder, file)
         disk.remove_file(folder, _LEASE)
+        # Where another sweep has laid a lease meanwhile the folder stays, and goes with that.
         disk.remove_folder(parent, name)
     except BlockingIOError:
         return 0

@@ -15,6 +15,7 @@ import pytest
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import read_file_header
+from adapters.files import disk
 from adapters.files.failpoints import VARIABLE
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
@@ -123,6 +124,27 @@ def test_P3_folders_without_a_lease_are_swept_and_ones_own_stay(root: Path, stor
     assert storage.sweep() == 1
     assert len(temp_files(root)) == 1
     incoming.discard()
+
+
+def test_P3_a_sweep_that_another_one_overtakes_is_no_trouble(
+    root: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one finds the folder without a lease, as the first is about to remove it, and lays one of its own."""
+    folder = root / ".incoming" / DEAD
+    folder.mkdir()
+    (folder / "half").write_bytes(b"x")
+    remove = disk.remove_file
+
+    def overtaken(parent: int, name: str) -> None:
+        remove(parent, name)
+        if name == "lease":
+            (folder / name).touch()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "remove_file", overtaken)
+        assert storage.sweep() == 1
+    assert storage.sweep() == 0
+    assert not folder.exists()
 
 
 def test_P3_sweeps_and_starts_at_the_same_time_do_not_harm_each_other(root: Path) -> None:
