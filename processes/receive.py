@@ -177,7 +177,8 @@ class Receiver:
                 return False
             _LOG.error("instance %s is not whole in %s: %s", uid, place.storage, fault)
             if place.transfer_syntax_uid != new.transfer_syntax_uid:
-                return unreadable.record(self._log, uid, place, fault, by)
+                unreadable.record(self._log, uid, place, fault, by)
+                return True
             self._log.change(instance.KIND, uid, instance.move, new, place, fold=instance.fold, by=by, cause=cause)
         except (Refused, Unavailable, OSError) as error:
             _LOG.warning("a second copy of %s stays in %s for the reconciliation: %s", uid, new.storage, error)

@@ -269,3 +269,11 @@ def test_NET_6_D7_what_takes_the_place_of_a_copy_that_is_not_whole_can_be_read_w
         lying.write_bytes(lying.read_bytes()[:-1])
     site.send(into, DATA, syntax, ae_title)
     assert site.place() == into
+
+
+def test_NET_6_D7_a_resend_heals_also_what_another_finds_unreadable_in_the_same_moment(site: Site) -> None:
+    site.send("first")
+    site.object().unlink()
+    site.at["receive.repeated"] = site.note_unreadable
+    site.send("second", DATA, JPEG)
+    assert site.place() == "second"
