@@ -15,7 +15,7 @@ from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
 from annals.storage_places import free_space, place_faults, relocate, warn_of_shared_partitions, warn_of_the_system
 from domain import storage
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor
 from domain.limits import GIB, MIB
 from projections import storages
@@ -153,7 +153,7 @@ def adopt(path: Path, data: Data = None, cfg: Cfg = None) -> None:
 
 
 def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
-    """Use the folder of a removed storage again; done already, nothing happens. Raises InvalidInput."""
+    """Use the folder of a removed storage again; done already, nothing happens. Raises InvalidInput and Unavailable."""
     from adapters.files.attachment import MARKER, REMOVED, marker
     from adapters.files.dismantling import Dismantling
 
@@ -168,8 +168,11 @@ def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
         if faults := place_faults(path, everyone, known.name):
             raise InvalidInput(faults)
         storage.add(known, wanted)
-    with Dismantling(path, found) as folder:
-        folder.give_marker_back()
+    try:
+        with Dismantling(path, found) as folder:
+            folder.give_marker_back()
+    except OSError as error:
+        raise Unavailable(history.escaped(f"{path}: {error}")) from error
     if not is_back:
         archive.log.change(storage.KIND, known.name, storage.add, wanted, fold=storage.fold, by=by)
     return wanted

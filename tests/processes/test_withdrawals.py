@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.files.attachment import MARKER
 from annals import compose
 from annals.compose import Archive
 from annals.settings import load
 from annals.storage_commands import take_back
-from annals.storage_removal import record
+from annals.storage_removal import record, use_no_more
 from domain import instance, storage
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor
 from domain.instance import Content, InstanceStored
 from domain.storage import StorageAdded, StorageRemoved, StorageWithdrawn
@@ -113,6 +114,21 @@ def test_STO_2_what_came_in_behind_the_steps_goes_with_the_next(archive: Archive
     assert found(archive) == ["1.10.1.0", "1.11.1.0"]
     record(archive, "default", files=True)
     assert found(archive) == []
+
+
+def test_STO_2_a_folder_whose_marker_cannot_be_given_back_is_refused_and_stays_removed(archive: Archive) -> None:
+    (known,) = archive.known_storages()
+    use_no_more(archive, known, force=False)
+    root = Path(known.path)
+    (root / MARKER).mkdir()
+    with pytest.raises(Unavailable, match="Is a directory"):
+        take_back(archive, root, BY)
+    compose.catch_up(archive)
+    assert [one.removed for one in archive.known_storages()] == [True]
+    (root / MARKER).rmdir()
+    take_back(archive, root, BY)
+    compose.catch_up(archive)
+    assert [one.removed for one in archive.known_storages()] == [False]
 
 
 def test_STO_2_nothing_of_a_storage_that_is_written_is_withdrawn(archive: Archive) -> None:
