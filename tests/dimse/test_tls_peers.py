@@ -11,6 +11,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,9 +152,14 @@ def test_NET_4_a_peer_that_closes_again_without_a_word_is_nothing_to_tell(
     assert "refused" not in caplog.text
 
 
-def test_B65_a_client_that_goes_on_after_its_handshake_is_told_why_it_is_refused(connect: Connect) -> None:
+def test_B65_a_client_that_goes_on_after_its_handshake_is_told_why_it_is_refused(door_dsn: str, tmp_path: Path) -> None:
     """With TLS 1.3 it sends its request before it reads the alert, which a reset would take back."""
-    with connect(issue("x", CA, days=(-9, -1)), version(ssl.TLSVersion.TLSv1_3)) as peer:
+    patient = replace(LIMITS, artim_timeout_seconds=60.0)
+    late, adapt = issue("x", CA, days=(-9, -1)), version(ssl.TLSVersion.TLSv1_3)
+    with (
+        open_door(door_dsn, tmp_path / "storage", patient, tls=server()) as opened,
+        TlsPeer(opened.port, late, tmp_path, adapt) as peer,
+    ):
         assert select.select([peer.socket], [], [], 60)[0]
         for _ in range(20):
             peer.socket.sendall(associate_request())
