@@ -128,7 +128,9 @@ class Archive:
             made.close()
             added = storage.StorageAdded(DEFAULT_STORAGE, str(made.storage_id), str(root))
             self.log.change(storage.KIND, DEFAULT_STORAGE, storage.add, added, fold=storage.fold, by=_SETTINGS)
-        elif known.path != str(root) and not Path(known.path).exists() and marker(root) == known.storage_id:
+        elif known.removed or known.path == str(root) or Path(known.path).exists():
+            return
+        elif marker(root) == known.storage_id:
             moved = (DEFAULT_STORAGE, str(root), None)
             self.log.change(storage.KIND, DEFAULT_STORAGE, storage.change, *moved, fold=storage.fold, by=_SETTINGS)
 

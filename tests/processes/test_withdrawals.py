@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,16 @@ def test_STO_2_a_folder_whose_marker_cannot_be_given_back_is_refused_and_stays_r
     take_back(archive, root, BY)
     compose.catch_up(archive)
     assert [one.removed for one in archive.known_storages()] == [False]
+
+
+def test_STO_2_an_archive_that_was_moved_starts_also_where_its_first_storage_is_removed(archive: Archive) -> None:
+    """The marker has kept its name, as in a folder that was removed while its disk was read-only."""
+    record(archive, "default", files=False)
+    elsewhere = archive.settings.data / "elsewhere"
+    archive.settings.storage_root.rename(elsewhere)
+    moved, _ = load(None, {"ANNALS_STORAGE__PATH": str(elsewhere)}, data=archive.settings.data)
+    replace(archive, settings=moved).make_first_storage()
+    assert [one.removed for one in archive.known_storages()] == [True]
 
 
 def test_STO_2_nothing_of_a_storage_that_is_written_is_withdrawn(archive: Archive) -> None:
