@@ -24,7 +24,7 @@ from adapters.codecs.confinement import confine
 from domain.limits import Limits
 
 MESSAGE_MAX = 64 * 1024
-DESCRIPTORS_MAX = 32
+DESCRIPTORS_MAX = 64
 READY = b"ready"
 """What a child says first, when it is confined."""
 

@@ -14,7 +14,7 @@ import struct
 
 from domain.limits import Limits
 
-_FILES_MAX = 64
+_FILES_MAX = 128
 _NICE = 15
 """What receives wins each core; nothing starves, a child that waits for a core is waited for longer (workers.py)."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from adapters.codecs.conversions import Conversions
+from adapters.codecs.conversions import TOGETHER_MAX, Conversions
 from adapters.codecs.transcoder import Transcoder
 from adapters.codecs.workers import Asked
 from domain.errors import Refused, Unavailable
@@ -264,7 +264,7 @@ def test_objects_go_together_by_how_long_others_took_in_that_syntax(tmp_path: Pa
     assert asked(10, RLE) == [2, 2, 2, 2, 2], "45 ms each"
     assert asked(10, JPEG_LS) == [8, 2]
     assert asked(20, JPEG_LS) == [5, 5, 5, 5], "17.5 ms each"
-    assert asked(40, JPEG_LS, 1_000) == [16, 16, 8], "no more than a message holds"
+    assert asked(40, JPEG_LS, 1_000) == [32, 8], "no more than a message holds"
     assert asked(3, RLE, 5_000_000) == [1, 1, 1], "large ones alone"
 
 
@@ -287,3 +287,15 @@ def test_a_thread_that_finds_nothing_more_leaves_the_next_one_its_place(tmp_path
             waiting.popleft()()
         for one in begun:
             os.close(one.result(0).descriptor)
+
+
+def test_a_message_holds_as_many_objects_as_go_together_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asking(tmp_path, monkeypatch) as one:
+        paths = [one.path(image) for image in images(TOGETHER_MAX + 1)]
+        wanted = [one.alone(path) for path in paths]
+        with one.held():
+            begun = [one.begin(path) for path in paths]
+        assert [data_set(each.result(60)) for each in begun] == wanted
+        assert one.together == [TOGETHER_MAX]
