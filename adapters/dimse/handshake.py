@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 
 from adapters.dimse.errors import AssociationEnded, ConnectionFailed
 from adapters.dimse.wire import let_read
@@ -31,7 +32,7 @@ def shake_hands(context: ssl.SSLContext, connection: socket.socket, limits: Limi
                 return context.wrap_socket(connection, server_side=True)
             except ssl.SSLError:
                 with contextlib.suppress(OSError):
-                    let_read(kept, limits.artim_timeout_seconds)
+                    let_read(kept, time.monotonic() + limits.artim_timeout_seconds)
                 raise
     except OSError as error:
         raise ConnectionFailed(tls_fault(error)) from error

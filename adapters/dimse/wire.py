@@ -26,12 +26,11 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU = 0, 1, 2
 INVALID_PDU_PARAMETER = 6
 
 
-def let_read(connection: socket.socket, seconds: float) -> None:
+def let_read(connection: socket.socket, deadline: float) -> None:
     """End our side and pass over what comes until the peer ends its own: unread it would take our last words back.
 
-    Raises OSError where the connection is lost before.
+    ``deadline`` is one of the monotonic clock. Raises OSError where the connection is lost before.
     """
-    deadline = time.monotonic() + seconds
     connection.shutdown(socket.SHUT_WR)
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
@@ -130,11 +129,12 @@ class Wire:
 
     def end_with(self, last_words: bytes) -> None:
         """Send a last PDU and close when the peer has, or when ARTIM runs out (PS3.8 9.1.5, Sta13)."""
+        deadline = time.monotonic() + self._limits.artim_timeout_seconds
         with contextlib.suppress(OSError):
             self.socket.settimeout(self._limits.artim_timeout_seconds)
             self.socket.sendall(last_words)
             self._say_goodbye()
-            let_read(self.socket, self._limits.artim_timeout_seconds)
+            let_read(self.socket, deadline)
         self.close()
 
     def stop_reading(self) -> None:
