@@ -17,13 +17,14 @@ class Lifeline:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._read, self._write = os.pipe()
         self.ended = threading.Event()
+        os.set_blocking(self._write, False)
+        # The interpreter writes here in whichever thread Linux gives the signal to; handlers run in the first only,
+        # which waits.
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+            signal.signal(number, _noted)
         if descriptor := environment.get(LIFELINE_VARIABLE):
             threading.Thread(target=self._watch, args=(int(descriptor),), name="lifeline", daemon=True).start()
-
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        os.write(self._write, b"x")
 
     def _watch(self, descriptor: int) -> None:
         while os.read(descriptor, 1):
@@ -35,6 +36,6 @@ class Lifeline:
         os.read(self._read, 1)
         self.ended.set()
 
-    def end(self) -> None:
-        """Let this process end from inside."""
-        os.write(self._write, b"x")
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """A signal only writes to the wake-up descriptor."""
