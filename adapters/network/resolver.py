@@ -81,7 +81,7 @@ class Resolver:
             if is_old and not name.queued and len(self._waiting) < self._limits.names_max:
                 name.queued = True
                 if now - name.answered_at > self._limits.name_kept_seconds / 2:
-                    name.done.clear()
+                    name.done = threading.Event()
                 self._waiting.append((host, name))
                 self._staff()
         return name
@@ -110,6 +110,8 @@ class Resolver:
             self._ask(host, name)
 
     def _ask(self, host: str, name: _Name) -> None:
+        # Whoever asks anew, before this is told, waits for an answer of its own.
+        done = name.done
         found: set[str] = set()
         fault = "it has no address"
         try:
@@ -130,4 +132,4 @@ class Resolver:
                 _LOG.warning("the name %s is resolved again", host)
             else:
                 _LOG.warning("the name %s cannot be resolved: %s", host, fault)
-        name.done.set()
+        done.set()

@@ -159,6 +159,35 @@ def test_a_device_that_calls_seldom_is_known_at_its_first_call(clock: Clock) -> 
     assert resolver.matches("ct", "192.0.2.8", 60.0)
 
 
+def test_who_asks_anew_waits_for_an_answer_of_its_own_while_an_earlier_one_is_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = NameServer(ct=["192.0.2.7"])
+    resolver = Resolver(LIMITS, server)
+    telling, told = threading.Event(), threading.Event()
+
+    def tell(*_: object) -> None:
+        telling.set()
+        told.wait(60)
+
+    monkeypatch.setattr("adapters.network.resolver._LOG.warning", tell)
+    server.fault = socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
+    assert not resolver.matches("ct", "192.0.2.7")
+    assert telling.wait(60)
+    server.fault = None
+    server.go_on.clear()
+    clock.now += 11
+    found: list[bool] = []
+    asking = threading.Thread(target=lambda: found.append(resolver.matches("ct", "192.0.2.7", 60.0)))
+    asking.start()
+    until(lambda: len(server.asked) == 2)
+    told.set()
+    until(lambda: resolver._idle > 0)
+    server.go_on.set()
+    asking.join(60)
+    assert found == [True]
+
+
 def test_no_more_names_are_remembered_than_the_limit_and_threads_end() -> None:
     server = NameServer()
     resolver = Resolver(replace(LIMITS, name_fresh_seconds=60.0), server)
