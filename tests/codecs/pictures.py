@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import tempfile
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +109,12 @@ def data_set(stored: Stored) -> bytes:
         return os.pread(stored.descriptor, stored.length, stored.offset)
     finally:
         os.close(stored.descriptor)
+
+
+def has_message(transcoder: Transcoder) -> bool:
+    """Whether what a stopped child shall do lies at it: it is chosen a moment before, and then not missed yet."""
+    busy = [*transcoder._workers._busy]
+    return any(struct.unpack("i", fcntl.ioctl(one.socket, termios.TIOCOUTQ, bytes(4)))[0] for one in busy)
 
 
 def transcoded(transcoder: Transcoder, path: Path, syntax: str) -> Path:

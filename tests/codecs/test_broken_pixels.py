@@ -42,7 +42,7 @@ from domain.transcoding import (
     RLE,
 )
 from tests.archive.conftest import until
-from tests.codecs.pictures import made, opened, saved, transcoded
+from tests.codecs.pictures import has_message, made, opened, saved, transcoded
 from tests.edges import edges
 
 TURNS = 200 if os.environ.get("ANNALS_SOAK") == "1" else 20
@@ -277,7 +277,7 @@ def test_D20_a_child_that_dies_over_an_object_fails_it_alone(tmp_path: Path) -> 
 
         thread = threading.Thread(target=convert)
         thread.start()
-        until(lambda: not transcoder._workers.processes(), 60, "the child has its request")
+        until(lambda: has_message(transcoder), 60, "the child has its request")
         os.kill(child, signal.SIGSEGV)
         os.kill(child, signal.SIGCONT)
         thread.join(60)
@@ -315,7 +315,11 @@ def test_B12_padding_after_a_deflated_stream_is_not_read_for_ever(tmp_path: Path
             assert (out.read(), total) == (plain, size)
 
 
-def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(tmp_path: Path) -> None:
+def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a machine that is busy elsewhere its share of the core is smaller still.
+    monkeypatch.setattr("adapters.codecs.workers._STARVED_MAX", 100)
     impatient = Transcoder(replace(Limits(), codec_timeout_seconds=1.2), 1)
     core = min(os.sched_getaffinity(0))
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])

@@ -24,7 +24,7 @@ from domain.limits import Limits
 from domain.transcoding import DEFLATED, EXPLICIT, JPEG_BASELINE, JPEG_LS, RLE
 from processes.pixel_ports import Conversion, Stored
 from tests.archive.conftest import until
-from tests.codecs.pictures import data_set, made, opened, saved
+from tests.codecs.pictures import data_set, has_message, made, opened, saved
 
 
 @dataclass
@@ -126,7 +126,7 @@ def test_D20_a_child_that_dies_over_some_objects_costs_none_of_them(
         os.kill(child, signal.SIGSTOP)
         with one.held():
             begun = [one.begin(path) for path in paths]
-        until(lambda: not one.transcoder._workers.processes(), 60, "the child has its message")
+        until(lambda: has_message(one.transcoder), 60, "the child has its message")
         os.kill(child, signal.SIGSEGV)
         os.kill(child, signal.SIGCONT)
         assert [data_set(each.result(60)) for each in begun] == wanted
@@ -160,7 +160,7 @@ def test_F45_a_dying_child_leaves_no_file_open(tmp_path: Path, monkeypatch: pyte
         os.kill(child, signal.SIGSTOP)
         with one.held():
             begun = [one.begin(path) for path in paths]
-        until(lambda: not one.transcoder._workers.processes(), 60, "the child has its message")
+        until(lambda: has_message(one.transcoder), 60, "the child has its message")
         os.kill(child, signal.SIGKILL)
         for each in begun:
             os.close(each.result(60).descriptor)
@@ -219,7 +219,7 @@ def test_a_transcoder_that_is_closed_lets_nobody_wait(tmp_path: Path, monkeypatc
         os.kill(child, signal.SIGSTOP)
         with one.held():
             begun = [one.begin(path) for path in paths[:2]]
-        until(lambda: not one.transcoder._workers.processes(), 60, "the child has its message")
+        until(lambda: has_message(one.transcoder), 60, "the child has its message")
         later = one.begin(paths[2])
         one.transcoder.close()
         for each in begun:
