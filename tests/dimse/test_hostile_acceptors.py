@@ -113,6 +113,13 @@ def ask(port: int, limits: Limits = LIMITS, on_progress: Callable[[], None] | No
     )
 
 
+def associated(port: int) -> Association:
+    """An association with a peer that is soon given up, however late a busy machine brings it about."""
+    association = ask(port, replace(LIMITS, dimse_timeout_seconds=60.0))
+    association.limits = LIMITS
+    return association
+
+
 @pytest.fixture(autouse=True)
 def nothing_open() -> Iterator[None]:
     threads, sockets = threading.active_count(), connections()
@@ -180,7 +187,7 @@ def test_C3_7_a_context_counts_only_as_it_was_proposed(accept: bytes) -> None:
 )
 def test_F36_a_request_without_its_answer_ends_in_time(said: bytes) -> None:
     with acceptor([accepted(), said], keep_open=True) as port:
-        association = ask(port)
+        association = associated(port)
         with pytest.raises(AssociationEnded):
             requestor.echo(association)
 
@@ -197,7 +204,7 @@ def test_F36_a_request_without_its_answer_ends_in_time(said: bytes) -> None:
 )
 def test_a_release_ends_whatever_answers_it(said: bytes) -> None:
     with acceptor([accepted(), said], keep_open=True) as port:
-        ask(port).release()
+        associated(port).release()
 
 
 def test_a_release_ends_though_the_peer_goes_on_for_ever() -> None:
@@ -213,7 +220,7 @@ def test_a_release_ends_though_the_peer_goes_on_for_ever() -> None:
 
     serving = threading.Thread(target=serve)
     serving.start()
-    association = ask(listening.getsockname()[1])
+    association = associated(listening.getsockname()[1])
     association.release()
     stopped.set()
     serving.join(60)
@@ -228,7 +235,7 @@ def test_nobody_there_is_no_connection() -> None:
 def test_a_store_whose_peer_stops_reading_ends_in_time() -> None:
     with tempfile.TemporaryFile() as file, acceptor([accepted()], keep_open=True) as port:
         file.truncate(64 * 1024 * 1024)
-        association = ask(port)
+        association = associated(port)
         with pytest.raises(AssociationEnded):
             requestor.store(
                 association,
