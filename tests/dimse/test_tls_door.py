@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from tests.dimse.conftest import Door, open_door
+from tests.dimse.conftest import Door, open_door, until
 from tests.dimse.raw_peer import ABORT, COMMAND, LAST, RawPeer, associate_request, data, echo_request
 
 
@@ -133,4 +133,5 @@ def test_a_reset_in_the_handshake_leaves_nothing(door: Door, trust: ssl.SSLConte
         with RawPeer(door.port) as peer:
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             peer.say(b"\x16\x03\x01")
+    until(lambda: not door.listener._places.by_address)
     echoes(door, trust)
