@@ -102,7 +102,12 @@ class _Child:
                 return self.socket.recv(MESSAGE_MAX)
             before, used = used, self._processor_seconds()
             left -= used - before if self._is_runnable() else time.monotonic() - began
-        raise TimeoutError
+        # It is at rest also where it has answered since.
+        self._wait_at_most(0.0)
+        try:
+            return self.socket.recv(MESSAGE_MAX)
+        except BlockingIOError:
+            raise TimeoutError from None
 
     def _processor_seconds(self) -> float:
         # The number that clock_getcpuclockid(3) makes of a process id.

@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from adapters.codecs.object import _inflate
 from adapters.codecs.transcoder import Transcoder
 from adapters.codecs.unfit import Unfit
+from adapters.codecs.workers import _Child
 from domain.errors import Refused
 from domain.limits import Limits
 from domain.transcoding import (
@@ -336,6 +338,26 @@ def test_D20_the_wait_for_a_core_does_not_count_for_a_childs_deadline(
     finally:
         other.kill()
         other.wait()
+        impatient.close()
+
+
+def test_D20_an_answer_that_comes_while_a_late_child_is_looked_at_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(late: _Child) -> bool:
+        os.kill(late.process.pid, signal.SIGCONT)
+        assert select.select([late.socket], [], [], 60)[0]
+        return False
+
+    impatient = Transcoder(replace(Limits(), codec_timeout_seconds=1.1), 1)
+    try:
+        works(impatient, tmp_path)
+        (child,) = impatient._workers.processes()
+        os.kill(child, signal.SIGSTOP)
+        monkeypatch.setattr(_Child, "_is_runnable", answers)
+        works(impatient, tmp_path)
+        assert impatient._workers.processes() == [child]
+    finally:
         impatient.close()
 
 
