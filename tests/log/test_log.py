@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psycopg
@@ -422,15 +423,23 @@ def test_D21_what_waits_is_committed_so_many_together_and_no_more(
         return insert(self, facts, **others)
 
     monkeypatch.setattr(Recorder, "insert_events", counted)
+    put: list[object] = []
+
+    class Counting(SimpleQueue[Any]):
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            super().put(item, block, timeout)
+            put.append(item)
+
     opened = EventLog(dsn, FACTS, Limits(commit_batch_max=4))
-    opened.open()
     writer = opened._writer
+    writer._queue = Counting()
+    opened.open()
     try:
         with ThreadPoolExecutor(5) as pool:
             with writer._turn:
                 waiting = [pool.submit(note, opened, f"AE{number}") for number in range(4 + off)]
                 # The writer's own thread has the first already, and waits for its turn.
-                _until(lambda: writer._queue.qsize() == 3 + off)
+                _until(lambda: (len(put), writer._queue.qsize()) == (4 + off, 3 + off))
             for one in waiting:
                 one.result()
     finally:
