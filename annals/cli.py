@@ -16,6 +16,7 @@ from annals import (
     derived_commands,
     device_checks,
     device_commands,
+    ending,
     licence_commands,
     storage_commands,
     storage_upkeep,
@@ -76,6 +77,7 @@ def serve(
     role: Annotated[str, typer.Option(help="Run one role only: dicomweb, dimse, reader, web or worker.")] = "",
 ) -> None:
     """Run the archive in the foreground."""
+    ending.exit_when_asked()
     # Only here: what serving needs takes a second to import, which every other command would wait for.
     from annals import serving
 
@@ -125,6 +127,7 @@ def _run(command: typer.Typer, name: str) -> None:
     if not __debug__:
         typer.echo(f"{name}: Python is run without its assertions, take away -O or PYTHONOPTIMIZE", err=True)
         sys.exit(2)
+    ending.interrupt_when_asked()
     try:
         command(prog_name=name)
     except InvalidInput as error:

@@ -35,8 +35,8 @@ def for_command(settings: Settings) -> Iterator[str]:
         yield settings.database.dsn
         return
     settings.data.mkdir(parents=True, exist_ok=True)
-    server.start()
     try:
+        server.start()
         prepare(server.dsn())
         yield server.dsn()
     finally:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
+from annals.ending import when_asked
 from annals.supervisor import LIFELINE_VARIABLE
 
 
@@ -21,8 +22,7 @@ class Lifeline:
         # The interpreter writes here in whichever thread Linux gives the signal to; handlers run in the first only,
         # which waits.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _noted)
+        when_asked(_noted)
         if descriptor := environment.get(LIFELINE_VARIABLE):
             threading.Thread(target=self._watch, args=(int(descriptor),), name="lifeline", daemon=True).start()
 

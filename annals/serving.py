@@ -41,12 +41,11 @@ def serve(settings: Settings, role: str, cfg: Path | None) -> int:
 def _serve_all(settings: Settings, cfg: Path | None) -> int:
     settings.data.mkdir(parents=True, exist_ok=True)
     server = databases.embedded(settings)
-    dsn = settings.database.dsn
-    if server:
-        server.start()
-        dsn = server.dsn()
+    dsn = server.dsn() if server else settings.database.dsn
     sockets: dict[str, socket.socket] = {}
     try:
+        if server:
+            server.start()
         databases.prepare(dsn)
         with compose.archive(settings, dsn, connections=2, patient=True) as archive:
             archive.make_first_storage()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from annals.ending import when_asked
 from domain.errors import AnnalsError
 
 _LOG = logging.getLogger("annals.supervisor")
@@ -61,14 +62,13 @@ class Supervisor:
     _trouble: str = ""
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; returns the exit code (0: all drained in time)."""
+        """Run until it is asked to end; returns the exit code (0: all drained in time)."""
         lifeline_read, lifeline_write = os.pipe()
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
         # Stays after the run: asked again to stop, the caller still ends what it has begun, the database first.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        when_asked(self._stop)
         previous = signal.signal(signal.SIGCHLD, _noted)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._children = [_Child(role) for role in self.roles]

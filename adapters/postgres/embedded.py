@@ -84,13 +84,20 @@ class EmbeddedPostgres:
                 )
         programs = binaries.find(self.folder, self._account, os.environ)
         self._make_socket_folder()
-        with (self.folder / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._answers():
-                self._prepare(programs)
-                self._launch(programs, timeout_seconds, is_given_up)
-            self._keep()
-            self._make_database()
+        try:
+            with (self.folder / "start.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not self._answers():
+                    self._prepare(programs)
+                    self._launch(programs, timeout_seconds, is_given_up)
+                self._keep()
+                self._make_database()
+        except psycopg.Error as error:
+            self.stop()
+            raise Unavailable("PostgreSQL ended again as soon as it had started") from error
+        except BaseException:
+            self.stop()
+            raise
 
     def check(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Start the server again when it has ended; a recovery may take minutes, unless it is given up."""
@@ -151,7 +158,7 @@ class EmbeddedPostgres:
             with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
                 row = connection.execute("SHOW data_directory").fetchone()
                 return row is not None and Path(row[0]) == self.data
-        except psycopg.OperationalError:
+        except psycopg.Error:
             return False
 
     def _prepare(self, programs: Path) -> None:

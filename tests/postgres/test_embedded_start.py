@@ -187,3 +187,20 @@ def test_a_start_that_is_given_up_leaves_nothing_running_and_can_be_made_again(m
     assert works_in(made / "data") == []
     server.start()
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("befell", "said"), [(KeyboardInterrupt(), KeyboardInterrupt), (psycopg.OperationalError("it died"), Unavailable)]
+)
+def test_a_start_that_is_interrupted_leaves_nothing_running(
+    made: Path, monkeypatch: pytest.MonkeyPatch, befell: BaseException, said: type[BaseException]
+) -> None:
+    server = EmbeddedPostgres(made)
+
+    def interrupt() -> None:
+        raise befell
+
+    monkeypatch.setattr(server, "_make_database", interrupt)
+    with pytest.raises(said):
+        server.start()
+    assert works_in(made / "data") == []
