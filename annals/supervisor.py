@@ -97,6 +97,10 @@ class Supervisor:
             if str(error) != self._trouble:
                 _LOG.error("%s", error)
             self._trouble = str(error)
+        except Exception as error:  # noqa: BLE001 - the children, which may do without, would be killed with this one
+            if repr(error) != self._trouble:
+                _LOG.exception("what is tended failed in an unforeseen way")
+            self._trouble = repr(error)
         else:
             self._trouble = ""
 

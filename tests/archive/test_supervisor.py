@@ -13,7 +13,9 @@ SUPERVISOR = """
 import os
 from annals.supervisor import Role, Supervisor
 roles = [Role("too large", ("x" * 200_000,)), Role("version", ("--version",))]
-raise SystemExit(Supervisor(roles, dict(os.environ), 60.0, lambda _: None).run())
+def tend(is_stopping):
+    raise ZeroDivisionError
+raise SystemExit(Supervisor(roles, dict(os.environ), 60.0, tend).run())
 """
 
 
@@ -24,11 +26,11 @@ def running() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_I4_a_process_that_cannot_be_started_now_is_tried_again_and_the_others_are_kept_running(
+def test_I4_what_cannot_be_started_or_tended_now_is_tried_again_and_the_others_are_kept_running(
     running: subprocess.Popen[str],
 ) -> None:
     assert running.stderr
-    wanted = ["too large cannot be started", "version ended with 0"] * 2
+    wanted = ["too large cannot be started", "version ended with 0"] * 2 + ["what is tended failed"]
     for line in running.stderr:
         if said := next((one for one in wanted if line.startswith(one)), ""):
             wanted.remove(said)
