@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from types import FrameType
 
 from annals.ending import when_asked
@@ -35,6 +36,12 @@ class Lifeline:
         """Block until the process shall end."""
         os.read(self._read, 1)
         self.ended.set()
+
+    def join(self, threads: Iterable[threading.Thread], seconds: float) -> None:
+        """Wait, all in all so long, for threads that end when this has."""
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:

@@ -25,6 +25,7 @@ SOCKETS_VARIABLE = "ANNALS_LISTENING_SOCKETS"
 _BACKOFF_FIRST_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 5.0
 _HEALTHY_AFTER_SECONDS = 30.0
+_ENDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ class Supervisor:
         deadline = time.monotonic() + self.drain_timeout_seconds
         code = 0
         for order in sorted({child.role.drain_order for child in self._children}):
+            # Who waits for the others to end has some time also where these took all of it.
+            deadline = max(deadline, time.monotonic() + _ENDING_SECONDS)
             running = [child for child in self._children if child.role.drain_order == order and child.process]
             for child in running:
                 assert child.process
@@ -157,7 +160,7 @@ class Supervisor:
             for child in running:
                 assert child.process
                 try:
-                    child.process.wait(max(0.1, deadline - time.monotonic()))
+                    child.process.wait(max(0.0, deadline - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     _LOG.error("%s did not end within the drain time and is killed", child.role.name)
                     child.process.kill()

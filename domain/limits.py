@@ -175,3 +175,8 @@ class Limits:
     rendered_frames_max: int = 200
     rendered_pixels_max: int = 32 * MIB
     thumbnail_side: int = 256
+
+    @property
+    def work_drain_seconds(self) -> float:
+        """How long work under way goes on in a drain; a process ends itself in the rest, before it would be killed."""
+        return 0.75 * self.drain_timeout_seconds

@@ -37,6 +37,8 @@ from processes.retrieve import Retriever
 
 _LOG = logging.getLogger("annals.roles")
 _CONNECTIONS = 16
+_CUT_SECONDS = 0.5
+"""What the server takes to cut off what still goes on at the end of the drain."""
 
 
 def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
@@ -92,14 +94,15 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             __version__,
             ohif.create_router(mine.ohif, BASE_PATH) if mine.ohif else None,
         )
-        server = wire.server(app, archive.limits, int(archive.limits.drain_timeout_seconds))
+        server = wire.server(app, archive.limits, int(archive.limits.work_drain_seconds))
         listening = inherited_or_own("dicomweb", mine.host, mine.port, environment)
         thread = threading.Thread(target=server.run, args=([listening],), name="dicomweb", daemon=True)
         thread.start()
         _LOG.info("DICOMweb listens on port %d", mine.port)
         lifeline.wait()
         server.should_exit = True
-        thread.join(archive.limits.drain_timeout_seconds + 1)
+        # A body that is still being written then is cut off with this process.
+        thread.join(archive.limits.work_drain_seconds + _CUT_SECONDS)
         rejections.stop()
         telling.join(archive.limits.database_timeout_seconds)
         codecs.close()

@@ -125,7 +125,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             listener.stop_accepting()
         for thread in accepting:
             thread.join()
-        _drain(listeners, archive.limits.drain_timeout_seconds)
+        _drain(listeners, archive.limits.work_drain_seconds)
         rejections.stop()
         telling.join(archive.limits.database_timeout_seconds)
         codecs.close()

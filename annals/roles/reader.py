@@ -34,8 +34,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             thread.start()
         lifeline.wait()
         wakeups.close()
-        for thread in threads:
-            thread.join(archive.limits.drain_timeout_seconds)
+        lifeline.join(threads, archive.limits.work_drain_seconds)
 
 
 def _read(one: Reader, wakeups: Wakeups, lifeline: Lifeline, limits: Limits) -> None:

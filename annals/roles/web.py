@@ -46,7 +46,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
         thread.start()
         lifeline.wait()
         server.should_exit = True
-        thread.join(archive.limits.drain_timeout_seconds)
+        thread.join(archive.limits.work_drain_seconds)
 
 
 def _checks(archive: Archive, files: StoredFiles) -> dict[str, Check]:

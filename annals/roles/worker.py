@@ -60,9 +60,8 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             thread.start()
         lifeline.wait()
         wakeups.close()
-        for thread in threads:
-            # What is under way when the time is over is made again: nothing is lost.
-            thread.join(archive.limits.drain_timeout_seconds / 2)
+        # What is under way when the time is over is made again: nothing is lost.
+        lifeline.join(threads, archive.limits.work_drain_seconds)
         codecs.close()
 
 
