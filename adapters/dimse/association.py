@@ -66,19 +66,28 @@ class Association:
         return self.parties.peer_address
 
     def next_command(self) -> tuple[int, Command] | None:
-        """The next message's context id and command set; None when the peer has released.
+        """The next message's context id and command set, between two operations; None when the peer has released.
 
         Raises :class:`AssociationEnded`. What is left of the last message's data set is passed over first.
         """
         if self._data_set_context is not None:
             self.skip_data_set()
-        encoded = b""
-        first: int | None = None
-        begun = 0.0
         self._waiting = True
         try:
             if self._draining:
                 self.wire.abort(0, "the server is stopping")
+            return self._next_message()
+        finally:
+            self._waiting = False
+
+    def _next_message(self) -> tuple[int, Command] | None:
+        """As :meth:`next_command`, also in the middle of an operation, which goes on where the server is stopping."""
+        if self._data_set_context is not None:
+            self.skip_data_set()
+        encoded = b""
+        first: int | None = None
+        begun = 0.0
+        try:
             while True:
                 context_id, flags, value = self._next_pdv(
                     self.limits.association_idle_timeout_seconds if first is None else self.limits.dimse_timeout_seconds
@@ -101,8 +110,6 @@ class Association:
                 self.wire.abort(UNEXPECTED_PDU, "release was asked for in the middle of a message")
             self.wire.end_with(_RELEASE_PDU_RP)
             return None
-        finally:
-            self._waiting = False
         try:
             command = Command.decode(encoded)
         except MalformedCommand as error:
@@ -204,7 +211,7 @@ class Association:
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent C-CANCEL for this message; looks, does not wait. Raises when the peer is gone."""
         while message_id not in self._cancelled and self.wire.readable():
-            item = self.next_command()
+            item = self._next_message()
             if item is None:
                 raise AssociationEnded("the peer released in the middle of an operation")
             if item[1].field != C_CANCEL_RQ:
@@ -222,7 +229,7 @@ class Association:
                 self.limits.association_idle_timeout_seconds, self.limits.pending_interval_seconds, meanwhile
             )
         while True:
-            item = self.next_command()
+            item = self._next_message()
             if item is None:
                 raise AssociationEnded("the peer released instead of answering")
             command = item[1]

@@ -243,3 +243,12 @@ def test_D21_an_identifier_has_so_many_bytes_and_no_more(off: int) -> None:
         with pytest.raises(Refused) as refused:
             association.read_small_data_set(100)
         assert refused.value.because is Because.CANNOT_UNDERSTAND
+
+
+def test_F46_an_operation_that_waits_for_its_peer_goes_on_when_the_server_is_stopping_and_nothing_follows_it() -> None:
+    answer = command(STORE | 0x8000, e0002=uid(CT_IMAGE), e0120=b"\1\0", e0800=b"\1\1", e0900=b"\0\0")
+    with fed(data(3, COMMAND | LAST, answer) + data(1, COMMAND | LAST, echo_request())) as association:
+        association.drain()
+        assert association.response_to(1).status == 0
+        with pytest.raises(AssociationEnded, match="the server is stopping"):
+            association.next_command()
