@@ -28,7 +28,7 @@ def prepare(dsn: str) -> None:
 
 @contextmanager
 def for_command(settings: Settings) -> Iterator[str]:
-    """The DSN for a command; an embedded server that does not run is started for as long as the command takes."""
+    """The DSN for a command; an embedded server that does not run is started for as long as it is used."""
     server = embedded(settings)
     if server is None:
         prepare(settings.database.dsn)
@@ -40,4 +40,4 @@ def for_command(settings: Settings) -> Iterator[str]:
         prepare(server.dsn())
         yield server.dsn()
     finally:
-        server.stop()
+        server.leave()

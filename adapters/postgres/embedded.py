@@ -53,7 +53,8 @@ _SETTINGS = {
 class EmbeddedPostgres:
     """One server for one data folder. ``start`` adopts a server that already runs there.
 
-    Who keeps it stops it: the first that holds the lock on ``keeper.lock``, which a killed keeper lets go.
+    Who keeps it stops it: the first that holds the lock on ``keeper.lock``, which a killed keeper lets go. All that use
+    it share the lock on ``users.lock``, so that who leaves it knows whether others stay.
     """
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None, run_as: str = "") -> None:
@@ -63,6 +64,7 @@ class EmbeddedPostgres:
         self._account = Account.choose(self.data, run_as)
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: TextIO | None = None
+        self._using: TextIO | None = None
         self._log = self.folder / "postgres.log"
 
     def dsn(self, database: str = _DATABASE) -> str:
@@ -84,7 +86,11 @@ class EmbeddedPostgres:
                 )
         programs = binaries.find(self.folder, self._account, os.environ)
         self._make_socket_folder()
+        if self._using is None:
+            self._using = (self.folder / "users.lock").open("w")
         try:
+            # The last of its users may be about to stop it.
+            fcntl.flock(self._using, fcntl.LOCK_SH)
             with (self.folder / "start.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not self._answers():
@@ -92,22 +98,38 @@ class EmbeddedPostgres:
                     self._launch(programs, timeout_seconds, is_given_up)
                 self._keep()
                 self._make_database()
-        except psycopg.Error as error:
-            self.stop()
-            raise Unavailable("PostgreSQL ended again as soon as it had started") from error
-        except BaseException:
-            self.stop()
+        except BaseException as error:
+            if self._process is None:
+                self.leave()
+            else:
+                self.stop()
+            if isinstance(error, psycopg.Error):
+                raise Unavailable("PostgreSQL ended again as soon as it had started") from error
             raise
 
     def check(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Start the server again when it has ended; a recovery may take minutes, unless it is given up."""
-        if (self._process is None or self._process.poll() is not None) and not self._answers():
+        if self._process is None or self._process.poll() is not None:
             self._process = None
-            self.start(is_given_up=is_given_up)
+            if not self._answers():
+                self.start(is_given_up=is_given_up)
+
+    def leave(self) -> None:
+        """Stop the server, unless others use it: then it goes on, and the last of them stops it."""
+        if self._using is not None:
+            try:
+                fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._let_go()
+                return
+        self.stop()
 
     def stop(self, timeout_seconds: float = 60) -> None:
-        """Stop the server, unless it was adopted from a starter that lives: then it goes on."""
+        """Stop the server, whoever uses it, unless it was adopted from a starter that lives: then it goes on."""
         steps = ((signal.SIGINT, timeout_seconds), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+        if self._using is not None:
+            # Whoever started it may have left it to us.
+            self._keep()
         if self._process is not None:
             for number, seconds in steps:
                 if self._process.poll() is not None:
@@ -120,9 +142,13 @@ class EmbeddedPostgres:
             for number, seconds in steps:
                 if _ended(orphan, number, seconds):
                     break
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for lock in (self._keeper, self._using):
+            if lock is not None:
+                lock.close()
+        self._keeper = self._using = None
 
     def _keep(self) -> None:
         """Become the keeper, unless another living process is."""

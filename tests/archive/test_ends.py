@@ -102,3 +102,21 @@ def test_F46_what_outlasts_the_drain_time_is_cut_off_and_the_archive_ends_well_a
             association.abort()
             server.shutdown()
     assert "is killed" not in archive.log_lines()
+
+
+def test_a_command_leaves_the_database_that_it_has_started_to_the_archive_that_started_since(
+    make_archive: Callable[..., Archive],
+) -> None:
+    archive = make_archive(SMALL).with_database()
+    command = [sys.executable, "-m", "annals", "events", "--follow", "--data", str(archive.data)]
+    with subprocess.Popen(command, env=archive.environment, stdout=subprocess.DEVNULL) as running:
+        until((archive.data / DATABASE).exists, 60, "it has started the database")
+        archive.start()
+        before = (archive.data / DATABASE).read_text()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert (archive.data / DATABASE).read_text() == before
+    assert archive.ready()
+    assert archive.stop() == 0
+    assert machine.inside(archive.data / "postgres") == set()
+    assert '"ERROR"' not in archive.log_lines()

@@ -204,3 +204,14 @@ def test_a_start_that_is_interrupted_leaves_nothing_running(
     with pytest.raises(said):
         server.start()
     assert works_in(made / "data") == []
+
+
+def test_who_leaves_a_server_that_another_uses_lets_it_go_on_and_the_last_leaves_none(made: Path) -> None:
+    first, second = EmbeddedPostgres(made), EmbeddedPostgres(made)
+    first.start()
+    second.start()
+    first.leave()
+    with psycopg.connect(second.dsn()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    second.leave()
+    assert works_in(made / "data") == []
