@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import OperationalError, StoredEvent
+from eventsourcing.persistence import OperationalError, PersistenceError, StoredEvent
 from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.database import PatientConnection, alive
+from domain.errors import Unavailable
 from domain.limits import Limits
 
 SCHEMA = "log"
@@ -92,7 +93,12 @@ class Recorder(PostgresApplicationRecorder):
         if datastore.enable_db_functions:
             # With them the library inserts without the lock, and readers lose facts (reliability 0.4).
             raise OperationalError("POSTGRES_ENABLE_DB_FUNCTIONS must stay off")
-        super().__init__(datastore, events_table_name=events_table_name)
+        try:
+            super().__init__(datastore, events_table_name=events_table_name)
+        except PersistenceError as error:
+            # It asks the database for its types.
+            datastore.close()
+            raise Unavailable("the database does not answer") from error
         self.lock_table_statements: list[Any] = [
             SQL("SET LOCAL lock_timeout = '{0}s'").format(max(1, datastore.lock_timeout)),
             SQL("SELECT pg_advisory_xact_lock({0})").format(WRITER_LOCK),

@@ -445,3 +445,8 @@ def test_D21_what_waits_is_committed_so_many_together_and_no_more(
     finally:
         opened.close()
     assert together == [min(4, 4 + off), *[1] * max(0, off)]
+
+
+def test_F20_a_database_that_goes_while_a_process_starts_is_unavailable_and_no_surprise() -> None:
+    with pytest.raises(Unavailable):
+        EventLog("host=/nowhere", FACTS, Limits(database_timeout_seconds=0.2))
