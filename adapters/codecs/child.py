@@ -7,6 +7,7 @@ when it is idle for long.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gc
 import importlib
 import json
@@ -34,7 +35,13 @@ _DESCRIPTOR = struct.Struct("i")
 def main() -> None:
     """Serve the parent at the other end of standard input."""
     parent = socket.socket(fileno=os.dup(0))
-    limits = Limits(**json.loads(parent.recv(MESSAGE_MAX)))
+    # A parent that is gone is no fault, and nobody is left to be told.
+    with contextlib.suppress(ConnectionError):
+        if said := parent.recv(MESSAGE_MAX):
+            _serve(parent, Limits(**json.loads(said)))
+
+
+def _serve(parent: socket.socket, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answered = _load()
     # What is loaded stays: it need not be looked through for garbage.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +49,23 @@ def test_D20_a_confined_process_opens_no_file_no_socket_and_touches_no_other_pro
         [sys.executable, "-c", _TRIES.format(what=what)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("said", [b"", json.dumps(dataclasses.asdict(Limits())).encode()], ids=["nothing", "limits"])
+def test_D20_a_child_whose_parent_ends_before_it_is_ready_ends_without_a_word(said: bytes) -> None:
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its, ours:
+        if said:
+            ours.send(said)
+        ours.close()
+        done = subprocess.run(
+            [sys.executable, "-m", "adapters.codecs.child"],
+            stdin=its.fileno(),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_D20_a_running_child_is_confined_and_limited(transcoder: Transcoder, tmp_path: Path) -> None:
