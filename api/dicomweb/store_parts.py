@@ -68,7 +68,12 @@ class Finishers:
     def start(self, finish: Callable[[], Outcome]) -> Future[Outcome]:
         """Finish an object; waits for a place, so that nobody sends faster than is stored."""
         self._places.acquire()
-        future = self._threads.submit(finish)
+        try:
+            future = self._threads.submit(finish)
+        except BaseException:
+            # No thread can be had now; the place is still another's later.
+            self._places.release()
+            raise
         future.add_done_callback(lambda _: self._places.release())
         return future
 

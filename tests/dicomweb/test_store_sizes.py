@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from adapters.composing.composition import Composition
+from api.dicomweb.store_answer import Outcome
 from api.dicomweb.store_metadata import MetadataParts
 from api.dicomweb.store_parts import Finishers, StoreBody, StoreRequest
 from api.problems import HttpRefusal
@@ -82,3 +84,17 @@ def test_D21_B20_a_bulk_data_item_has_so_many_bytes_and_no_more(composition: Com
         return
     with pytest.raises(TooLarge, match="object_size_max"):
         composition.write(bytes(40 + off))
+
+
+@pytest.mark.timeout(60)
+def test_I4_a_part_for_which_no_thread_can_be_had_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    finishers, outcome = Finishers(Limits(parts_in_flight_max=1)), Outcome()
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            finishers.start(lambda: outcome)
+    assert finishers.start(lambda: outcome).result(60) is outcome
