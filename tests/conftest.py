@@ -69,7 +69,10 @@ def _use_memory() -> None:
 
 
 def pytest_configure() -> None:
-    """A shell lets its background jobs ignore Ctrl-C, which programs under test shall hear; peers be dependable."""
+    """A shell lets its background jobs ignore Ctrl-C, nohup(1) that the terminal goes: programs under test hear both.
+
+    Peers be dependable.
+    """
     _use_memory()
     ports.reserve()
     pynetdicom_peer.install()
@@ -78,6 +81,8 @@ def pytest_configure() -> None:
     settings.load_profile("annals")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
