@@ -98,10 +98,6 @@ class Certifier:
         """Take an authority's list out of use."""
         return self.log.change(revocation.KIND, issuer, revocation.remove, fold=revocation.fold, by=by)
 
-    def was_ever_installed(self) -> bool:
-        """Whether the server ever had a certificate: a demo set is made once."""
-        return bool(self.log.stream(KIND, SERVER))
-
     def _key_names(self) -> set[str]:
         installed = certificate.fold(recorded.event for recorded in self.log.stream(KIND, SERVER))
         return {fact.certificate.public_key for role, fact in installed.items() if role is not Role.CA}

@@ -21,7 +21,6 @@ from projections.read_model import ReadModel
 
 _LOG = logging.getLogger("annals.retrieve")
 CONTEXTS_MAX = 128
-FAILED_UIDS_MAX = 5_000
 _COUNTER_MAX = 65_535
 
 

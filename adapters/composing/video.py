@@ -18,7 +18,7 @@ _FRAMES_MAX = 2**31 - 1
 """The largest IS (PS3.5 6.2)."""
 
 _START = re.compile(rb"\x00\x00\x01([\x00\xb3\xb5])")
-_PICTURE, _SEQUENCE, _EXTENSION = b"\x00", b"\xb3", b"\xb5"
+_PICTURE, _SEQUENCE = b"\x00", b"\xb3"
 _OF_PICTURE_CODING = 8
 _NEEDED = 7
 

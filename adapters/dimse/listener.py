@@ -40,7 +40,6 @@ from domain.errors import Unavailable
 from domain.limits import Limits
 
 _LOG = logging.getLogger("annals.dimse")
-_BACKLOG = 256
 _PATIENCE_SECONDS = 0.001
 _PATIENT_WITH = 8
 _BREATH_SECONDS = 0.02

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
 from adapters.files.attachment import Attachment
 from adapters.files.failpoints import off
 from adapters.files.incoming import IncomingObject
-from adapters.files.publishing import digest_of
 from adapters.files.reading import fault_of, has_content, open_content
 from adapters.files.storage import Storage
 from adapters.files.troubles import Notice
@@ -146,10 +142,6 @@ class StoredFiles:
         """A Part 10 header for a data set that comes without its own (PS3.10 7.1)."""
         return file_header(sop_class_uid, sop_instance_uid, transfer_syntax_uid, "")
 
-    def read(self, content: Content) -> ObjectReader:
-        """The kept object for reading ranges. Raises as :meth:`open` does."""
-        return ObjectReader(self.open(content), content)
-
     def sweep(self) -> int:
         """Remove what dead processes left half received; how many files went. Only what can be written is swept."""
         removed = 0
@@ -185,48 +177,3 @@ class StoredFiles:
             else:
                 return storage
         raise ToldTogether(said) if is_told else Refused(Because.OUT_OF_RESOURCES, said)
-
-
-class ObjectReader:
-    """Ranges of one kept data set; offsets count from its first byte. Use as a context."""
-
-    def __init__(self, descriptor: int, content: Content) -> None:
-        """Takes the descriptor over."""
-        self.content = content
-        self._descriptor = descriptor
-
-    def read(self, offset: int, length: int) -> bytes:
-        """The bytes of a range, fewer only at the end of the data set. Raises OSError (F14)."""
-        wanted = max(0, min(length, self.content.size - offset))
-        pieces: list[bytes] = []
-        while wanted:
-            piece = os.pread(self._descriptor, wanted, self.content.header_size + offset)
-            if not piece:
-                raise OSError(errno.EIO, "the file became shorter while it was read")
-            pieces.append(piece)
-            offset += len(piece)
-            wanted -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def pieces(self, size: int = 1024 * 1024) -> Iterator[bytes]:
-        """The whole data set in pieces of ``size`` bytes."""
-        for offset in range(0, self.content.size, size):
-            yield self.read(offset, size)
-
-    def is_whole(self) -> bool:
-        """Whether the bytes still have the digest of the fact (D7)."""
-        return digest_of(self._descriptor, self.content.header_size) == self.content.digest
-
-    def close(self) -> None:
-        """Close the file; may be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __enter__(self) -> ObjectReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

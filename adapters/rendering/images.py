@@ -8,6 +8,7 @@ import numpy as np
 
 from adapters.codecs import image as described
 from adapters.codecs.decoding import Array, colour_after, rgb
+from adapters.codecs.elements import FLOAT_PIXEL_DATA
 from adapters.codecs.image import Image
 from adapters.codecs.object import StoredObject
 from adapters.codecs.unfit import Absent, Unacceptable, Unfit
@@ -24,7 +25,7 @@ from adapters.rendering.view import View, displayed, fitted, whole
 from domain.limits import Limits
 from domain.rendering import ALL_FRAMES, GIF, IMAGES, MOVING, ONLY_FRAME, REPRESENTATIVE, Rendering, chosen
 
-_FLOATS, _DOUBLES = FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+_FLOATS = FLOAT_PIXEL_DATA[0]
 _REPRESENTATIVE, _FRAME_TIME, _RATE = 0x00286010, 0x00181063, 0x00082144
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 _HUNDREDTHS_DEFAULT, _HUNDREDTHS_MIN, _HUNDREDTHS_MAX = 10, 2, 500
@@ -40,7 +41,7 @@ class Picture:
         self._whole = Attributes(stored.source, stored.form, stored.header)
         self._presentation = Presentation(state, self._whole) if state else None
         self._colours = state or self._whole
-        self._floats = next((tag for tag in FLOAT_PIXELS if tag in self._whole), 0)
+        self._floats = next((tag for tag in FLOAT_PIXEL_DATA if tag in self._whole), 0)
         self._image = self._described_floats() if self._floats else stored.image()
 
     def rendered(self, asked: Rendering, more_time: Callable[[], None]) -> tuple[str, bytes, list[str]]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from adapters.codecs.elements import FLOAT_PIXEL_DATA
 from adapters.codecs.object import StoredObject
 from adapters.codecs.unfit import Unacceptable, Unfit
 from adapters.rendering.attributes import Attributes
 from adapters.rendering.documents import DOCUMENT, document, document_type, video
-from adapters.rendering.images import FLOAT_PIXELS, Picture
+from adapters.rendering.images import Picture
 from adapters.rendering.messages import rendering_of
 from adapters.rendering.report import CONTENT, report
 from domain.frame_media import STREAMS, media_type_of
@@ -34,7 +35,7 @@ def show(
     asked = rendering_of(message)
     whole = Attributes(stored.source, stored.form, stored.header)
     notes: list[str] = []
-    if stored.pixels is not None or any(tag in whole for tag in FLOAT_PIXELS):
+    if stored.pixels is not None or any(tag in whole for tag in FLOAT_PIXEL_DATA):
         presented = Attributes(state.source, state.form, state.header) if state else None
         picture = partial(Picture, stored, limits, presented)
         media_type, pieces = _image(stored, asked, picture, more_time, notes)

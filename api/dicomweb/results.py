@@ -45,7 +45,6 @@ class Selection:
 
     def __init__(self, search: Search, level: Level, shown: Iterable[Level], service: str) -> None:
         self._service = service
-        self._level = level
         self._levels = tuple(one for one in Level if Level.STUDY <= one <= level)
         asked = {*((tag,) for tag in search.keys), *search.include}
         self.tags = {

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from adapters.files.storages import StoredFiles
 from annals.compose import Archive
 from domain.attributes import Level
-from domain.errors import AnnalsError
 from domain.event import Recorded
 from domain.instance import Content, InstanceStored
 from projections.catalogue.select import select
@@ -41,7 +40,7 @@ def broken_promises(archive: Archive, files: StoredFiles, acknowledged: Iterable
             broken.append(f"{one.instance} was acknowledged and is not in the log")
         elif one.instance not in found:
             broken.append(f"{one.instance} was acknowledged and is not found")
-        elif found[one.instance].digest != digest or not _reads(files, found[one.instance]):
+        elif found[one.instance].digest != digest or not files.is_whole(found[one.instance]):
             broken.append(f"{one.instance} was acknowledged and cannot be retrieved")
     return broken
 
@@ -58,12 +57,4 @@ def _event(fact: Recorded) -> InstanceStored:
 
 
 def _is_whole(files: StoredFiles, fact: Recorded) -> bool:
-    return fact.particulars is not None and _reads(files, _event(fact).content)
-
-
-def _reads(files: StoredFiles, content: Content) -> bool:
-    try:
-        with files.read(content) as stored:
-            return stored.is_whole()
-    except (AnnalsError, OSError):
-        return False
+    return fact.particulars is not None and files.is_whole(_event(fact).content)

@@ -123,8 +123,7 @@ def test_F10_F11_F13_any_failing_call_refuses_and_leaves_nothing(root: Path, whe
     assert len(left(root)) == 1
     if number == errno.EIO:
         assert "a moment ago" in refused(files, image(4, 4))
-    with files.read(first) as reader:
-        assert reader.is_whole()
+    assert files.is_whole(first)
 
 
 @pytest.mark.parametrize("where", ["store.after_rename", "store.after_folder_sync"])
@@ -241,20 +240,10 @@ def test_F14_F18_a_missing_cut_or_changed_file_is_an_error_of_that_object_only(f
         files.open(missing)
     with pytest.raises(OSError, match=r"has \d+ bytes instead of \d+"):
         files.open(cut)
-    with files.read(flipped) as reader:
-        assert not reader.is_whole()
-    with files.read(good) as reader:
-        assert reader.is_whole()
+    assert not files.is_whole(flipped)
+    assert files.is_whole(good)
     with pytest.raises(Refused, match="not in use"):
         files.open(replace(good, storage="other"))
-
-
-def test_F14_a_file_that_shrinks_while_it_is_read_is_an_error(files: StoredFiles, root: Path) -> None:
-    content = keep(files, image())
-    with files.read(content) as reader:
-        os.truncate(root / content.path, content.header_size + 10)
-        with pytest.raises(OSError, match="shorter"):
-            list(reader.pieces())
 
 
 def test_F14_a_failing_read_is_an_error(root: Path) -> None:
@@ -292,8 +281,7 @@ def test_F15_nothing_is_written_to_the_bare_mount_point(
         assert list(root.iterdir()) == []
         subprocess.run(["mount", "--bind", str(aside), str(root)], check=True)
         keep(files, image(2, 2))
-        with files.read(content) as reader:
-            assert reader.is_whole()
+        assert files.is_whole(content)
         assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     finally:
         subprocess.run(["umount", "-l", str(aside)], check=True)
@@ -347,15 +335,13 @@ def test_F17_a_read_only_storage_refuses_and_is_read(mounted: Callable[[str], Pa
     content = keep(files, image())
     subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
     assert "read-only" in refused(files, image(4, 4))
-    with files.read(content) as reader:
-        assert reader.is_whole()
+    assert files.is_whole(content)
     again = StoredFiles(
         [Storage.open(root, "default", LIMITS, storage_id=Storage.open(root, "x", LIMITS).storage_id)],
         LIMITS,
         Indexer(LIMITS),
     )
-    with again.read(content) as reader:
-        assert reader.is_whole()
+    assert again.is_whole(content)
     assert "read-only" in refused(again, image(4, 4))
     subprocess.run(["mount", "-o", "remount,rw", str(root)], check=True)
     keep(again, image(4, 4))

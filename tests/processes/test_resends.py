@@ -87,8 +87,8 @@ class Site:
         """Where the instance is by the log; read there and found whole."""
         known = instance.fold(one.event for one in self.log.stream(instance.KIND, UID))
         assert known
-        with self.files().read(known.stored.content) as reader:
-            assert b"".join(reader.pieces()) == DATA
+        with open(self.files().open(known.stored.content), "rb") as stored:
+            assert stored.read() == DATA
         return known.stored.content.storage
 
     def versions(self) -> list[tuple[str, bytes]]:
@@ -99,8 +99,8 @@ class Site:
         for content in (fact.content for fact in facts if isinstance(fact, InstanceStored)):
             place = known.place_of(content.digest, content.transfer_syntax_uid) if known else None
             assert place
-            with self.files().read(place) as reader:
-                found.append((place.transfer_syntax_uid, b"".join(reader.pieces())))
+            with open(self.files().open(place), "rb") as stored:
+                found.append((place.transfer_syntax_uid, stored.read()))
         return found
 
     def objects(self) -> list[str]:

@@ -216,8 +216,8 @@ class Versions(RuleBasedStateMachine):
             place = self._place(uid, version)
             assert place is not None, f"{uid} version {version} has no place"
             assert place.transfer_syntax_uid == version[1]
-            with self.files.read(place) as reader:
-                assert b"".join(reader.pieces()) == _data_set(uid, version[0])
+            with open(self.files.open(place), "rb") as stored:
+                assert stored.read() == _data_set(uid, version[0])
             places[place.storage, place.path] = (uid, version)
         assert len(places) == len(list(self._versions()))
         for uid, version in self.current.items():
