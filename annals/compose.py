@@ -147,7 +147,7 @@ class Archive:
         return Transcoder(self.limits, folder=self.temporary_folder(), lossy_as_instance=as_instance)
 
     def temporary_folder(self) -> TemporaryFolder:
-        """Where the temp files of conversions and downloads are made (STO-3)."""
+        """Where the temp files of conversions, downloads and bulk data are made (STO-3)."""
         return TemporaryFolder(self.limits, self.settings.storage.temp_folder)
 
     def receiver(self, files: StoredFiles, environment: Mapping[str, str], note: Note = unnoted) -> Receiver:

@@ -142,7 +142,7 @@ class TlsSettings(_Section):
 class StorageSettings(_Section):
     """``path`` of the default storage; empty means ``storage`` in the data folder.
 
-    ``temp_folder`` is for conversions and downloads, never for what is received; empty means the system's.
+    ``temp_folder`` is for conversions, downloads and the bulk data of metadata; empty means the system's.
     """
 
     path: str = ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, count, takewhile
 from typing import Any
@@ -22,6 +22,7 @@ from adapters.composing.encoding import DataSetWriter, encoded, fault, header, r
 from adapters.composing.media import Media, is_compressed, is_frame, media
 from adapters.composing.native import TRANSFORMED, Native, Unpack
 from adapters.dicom.frames import UNDEFINED
+from adapters.files.temporary import TemporaryFolder
 from domain.errors import Because, Refused, TooLarge
 from domain.identifiers import uid_fault
 from domain.limits import Limits
@@ -46,17 +47,18 @@ class _Bulk:
     transfer_syntax_uid: str
     length: int = 0
     used: bool = False
+    lost: str = ""
 
 
 class Composition:
     """Fills :class:`processes.ports.Composition`. Bulk data comes from one thread; objects are made by many."""
 
-    def __init__(self, limits: Limits, unpack: Unpack, folder: str | None = None) -> None:
-        """``folder`` is where temp files are made; by default the system's."""
+    def __init__(self, limits: Limits, unpack: Unpack, folder: TemporaryFolder) -> None:
         self._limits = limits
         self._unpack = unpack
         self._folder = folder
-        self._file: Any = None
+        self._open = ExitStack()
+        self._descriptor = -1
         self._size = 0
         self._bulks: dict[str, list[_Bulk]] = {}
         self._current: _Bulk | None = None
@@ -77,24 +79,30 @@ class Composition:
         self._current = _Bulk(location, self._size, media_type or _OCTETS, transfer_syntax_uid)
 
     def write(self, data: bytes | memoryview) -> None:
-        """The next bytes of the item. Raises A700; the item is lost then."""
+        """The next bytes of the item. Raises A700; the item is lost then, and with it every object that names it."""
         bulk = self._current
         if bulk is None:
             return
-        if bulk.length + len(data) > self._limits.object_size_max:
-            self._current = None
-            raise TooLarge("the bulk data is larger than object_size_max")
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed by close()
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            self._current = None
-            raise Refused(Because.OUT_OF_RESOURCES, f"the temp file of bulk data: {error.strerror}") from error
+            if bulk.length + len(data) > self._limits.object_size_max:
+                raise TooLarge("the bulk data is larger than object_size_max")
+            self._append(data)
+        except Refused as refusal:
+            bulk.lost, bulk.used = str(refusal), True
+            self.end_bulk()
+            raise
         bulk.length += len(data)
         self._size += len(data)
+
+    def _append(self, data: bytes | memoryview) -> None:
+        if self._descriptor < 0:
+            self._descriptor = self._open.enter_context(self._folder.file())
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise Refused(Because.OUT_OF_RESOURCES, f"the temp file of bulk data: {error.strerror}") from error
 
     def end_bulk(self) -> None:
         """The item is whole; before, no object can name it."""
@@ -122,7 +130,7 @@ class Composition:
             for one in pixels:
                 if not one.length:
                     raise refused("a picture has no bytes")
-                native.add(self._unpack, self._file.fileno(), Span(one.offset, one.length), one.media_type, complete)
+                native.add(self._unpack, self._descriptor, Span(one.offset, one.length), one.media_type, complete)
             native.describe(complete)
         elif pixels and is_compressed(pixels[0].media_type):
             frames = self._described(pixels, complete)
@@ -139,9 +147,7 @@ class Composition:
 
     def close(self) -> None:
         """Give the temp file up; may be called twice."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._open.close()
 
     def _described(self, pixels: Sequence[_Bulk], attributes: dict[str, Any]) -> list[tuple[_Bulk, Media]]:
         """The frames, each a bulk data item; what they tell of the image is put to the attributes that do not."""
@@ -221,7 +227,10 @@ class Composition:
         return found[0]
 
     def _find(self, uri: str) -> list[_Bulk]:
-        """The items of a URI, or of its frames. What did not come with the request is never fetched (B60)."""
+        """The items of a URI, or of its frames. Raises A700 where one was lost.
+
+        What did not come with the request is never fetched (B60).
+        """
         found = self._bulks.get(uri) or [
             one
             for located in takewhile(bool, (self._bulks.get(f"{uri}/frames/{number}") for number in count(1)))
@@ -230,13 +239,15 @@ class Composition:
         if not found:
             raise refused("a BulkDataURI names no part of the request")
         for one in found:
+            if one.lost:
+                raise Refused(Because.OUT_OF_RESOURCES, one.lost)
             one.used = True
         return found
 
     def _reader(self, bulk: _Bulk) -> Any:
         def read(offset: int, length: int) -> bytes:
             wanted = max(0, min(length, bulk.length - offset))
-            return os.pread(self._file.fileno(), wanted, bulk.offset + offset) if wanted else b""
+            return os.pread(self._descriptor, wanted, bulk.offset + offset) if wanted else b""
 
         return read
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from adapters.codecs.image import Image
 from adapters.composing.encoding import encoded, fault, header, refused
+from adapters.files.temporary import TemporaryFolder
 from domain.errors import Because, Refused
 from domain.rendering import GIF, PNG
 from processes.pixel_ports import Span
@@ -28,8 +29,10 @@ _PIECE = 1024 * 1024
 class Native:
     """The frames of one object, in a temp file that goes with it."""
 
-    def __init__(self, folder: str | None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the object
+    def __init__(self, folder: TemporaryFolder) -> None:
+        """Raises A700."""
+        self._open = ExitStack()
+        self._descriptor = self._open.enter_context(folder.file())
         self._first: Image | None = None
         self._frames = 0
 
@@ -38,7 +41,7 @@ class Native:
         samples = _said(attributes, _SAMPLES, "US")
         try:
             wanted = 1 if samples == b"\1\0" else 0
-            image = unpack(descriptor, span, media_type, wanted, self._file.fileno())
+            image = unpack(descriptor, span, media_type, wanted, self._descriptor)
         except Refused as refusal:
             if refusal.because is Because.CANNOT_PERFORM_SUB_OPERATIONS:
                 raise refused(str(refusal)) from refusal
@@ -80,11 +83,11 @@ class Native:
     def element(self) -> Iterator[bytes]:
         """The pixel data element; the file is closed behind it."""
         assert self._first
-        with self._file:
-            length = self._file.seek(0, os.SEEK_END)
+        with self._open:
+            length = os.lseek(self._descriptor, 0, os.SEEK_END)
             yield header(_PIXEL_DATA, "OW" if self._first.bits_allocated > 8 else "OB", length + (length & 1))
-            self._file.seek(0)
-            while piece := self._file.read(_PIECE):
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            while piece := os.read(self._descriptor, _PIECE):
                 yield piece
             yield b"\0" * (length & 1)
 

@@ -1,4 +1,4 @@
-"""The temp folder (STO-3): for conversions and downloads, never for what is received (decision 12)."""
+"""The temp folder (STO-3): for conversions, downloads and bulk data, never for what a storage keeps (decision 12)."""
 
 from __future__ import annotations
 

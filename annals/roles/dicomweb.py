@@ -81,7 +81,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
             archive.receiver(files, environment, note_sender),
             files,
             FileBeginningReader(archive.limits),
-            partial(Composition, archive.limits, codecs.unpacked),
+            partial(Composition, archive.limits, codecs.unpacked, archive.temporary_folder()),
             archive.commitments(files),
             archive.limits,
         )

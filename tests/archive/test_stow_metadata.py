@@ -687,3 +687,16 @@ def test_bulk_data_that_is_cut_makes_no_object(archive: Archive) -> None:
     answer = post(archive.dicomweb_port, whole[:-100], content_type=content_type)
     assert answer.status == 400
     assert "InstanceStored" not in archive.annals("events", "--stream", "1.2.3.5.7", check=False).stdout
+
+
+def test_STO_3_bulk_data_lies_in_the_temp_folder(make_archive: Callable[..., Archive]) -> None:
+    """While it is not there, or as good as full, nothing that has bulk data is stored."""
+    archive = make_archive()
+    folder = archive.data.with_name("temp")
+    archive.environment["ANNALS_STORAGE__TEMP_FOLDER"] = str(folder)
+    archive.with_database().start()
+    model = _model("1.2.3.5.8", **{"7FE00010": {"vr": "OW", "BulkDataURI": "p"}})
+    parts = (JSON, "", json.dumps([model]).encode()), (OCTETS, "p", bytes(1000))
+    assert store(archive, *parts).status == 507
+    folder.mkdir()
+    assert store(archive, *parts).stored == ["1.2.3.5.8"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from adapters.composing.composition import Composition
+from adapters.files.temporary import TemporaryFolder
 from api.dicomweb.store_answer import Outcome
 from api.dicomweb.store_metadata import MetadataParts
 from api.dicomweb.store_parts import Finishers, StoreBody, StoreRequest
 from api.problems import HttpRefusal
-from domain.errors import Because, TooLarge
+from domain.errors import Because, Refused, TooLarge
 from domain.event import Actor
 from domain.limits import Limits
 from tests.edges import edges
@@ -42,7 +44,8 @@ class Counted:
 
 @pytest.fixture
 def composition() -> Iterator[Composition]:
-    opened = Composition(Limits(object_size_max=100), NOBODY)
+    limits = Limits(object_size_max=100)
+    opened = Composition(limits, NOBODY, TemporaryFolder(limits))
     yield opened
     opened.close()
 
@@ -84,6 +87,25 @@ def test_D21_B20_a_bulk_data_item_has_so_many_bytes_and_no_more(composition: Com
         return
     with pytest.raises(TooLarge, match="object_size_max"):
         composition.write(bytes(40 + off))
+    composition.end_bulk()
+    assert composition.unused() == 0
+
+
+def test_an_object_whose_bulk_data_was_too_large_is_refused_for_that_also_where_it_is_but_a_frame(
+    composition: Composition,
+) -> None:
+    for size in (50, 101):
+        composition.begin_bulk("frames", "image/jpeg", "")
+        with contextlib.suppress(TooLarge):
+            composition.write(bytes(size))
+        composition.end_bulk()
+    model = {
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.7"]},
+        "00080018": {"vr": "UI", "Value": ["1.2.3"]},
+        "7FE00010": {"vr": "OB", "BulkDataURI": "frames"},
+    }
+    with pytest.raises(Refused, match="object_size_max"):
+        composition.compose(model)
 
 
 @pytest.mark.timeout(60)
