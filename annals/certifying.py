@@ -22,8 +22,6 @@ from projections import certificates
 from projections.certificates import CERTIFICATES, DEVICE
 from projections.devices import DEVICES
 
-_READ_MAX = 1 << 23
-
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
@@ -44,13 +42,15 @@ def upload(settings: Settings, uploaded: Uploaded) -> None:
         if key and not certificate
     ]
     own = {Role.CA: (uploaded.ca, None), Role.SCP: uploaded.scp, Role.SCU: uploaded.scu}
+    limits = settings.as_limits()
+    most = limits.certificate_file_max
     files = {
-        role: (_read(certificate, faults), _read(key, faults) if key else None)
+        role: (_read(certificate, most, faults), _read(key, most, faults) if key else None)
         for role, (certificate, key) in own.items()
         if certificate
     }
-    of_device = _read(uploaded.device[1], faults) if uploaded.device else b""
-    crl = _read(uploaded.crl, faults) if uploaded.crl else b""
+    of_device = _read(uploaded.device[1], most, faults) if uploaded.device else b""
+    crl = _read(uploaded.crl, limits.revocation_list_file_max, faults) if uploaded.crl else b""
     if not files and not uploaded.device and not uploaded.crl:
         faults.append("nothing to upload: give --ca, --scp with --scp-key, --scu with --scu-key, --device or --crl")
     if faults:
@@ -167,12 +167,12 @@ def _role(name: str) -> Role:
         raise InvalidInput([f"{name!a} is none of ca, scp, scu"]) from None
 
 
-def _read(path: Path | None, faults: list[str]) -> bytes:
-    """A file's content, cut where it is beyond any limit."""
+def _read(path: Path | None, most: int, faults: list[str]) -> bytes:
+    """A file's content, cut where it is seen to have more than ``most`` bytes."""
     assert path
     try:
         with path.open("rb") as file:
-            return file.read(_READ_MAX)
+            return file.read(most + 1)
     except OSError as error:
         faults.append(f"{str(path)!a} cannot be read: {error.strerror}")
         return b""

@@ -62,7 +62,10 @@ class _Section(BaseModel):
 
 
 class DatabaseSettings(_Section):
-    """``dsn`` names an external PostgreSQL; empty means the embedded one in the data folder."""
+    """``dsn`` names an external PostgreSQL; empty means the embedded one in the data folder.
+
+    ``run_as`` is the account that the embedded one gets where Annals runs as root; empty means postgres, else nobody.
+    """
 
     dsn: str = ""
     run_as: str = ""
@@ -158,7 +161,10 @@ class TranscodingSettings(_Section):
 
 
 class WorkerSettings(_Section):
-    """Whether this node makes derived data in the background. Without it anywhere, all is made when it is asked for."""
+    """Whether this node works in the background: derived data, scrub, and reports of storage commitment.
+
+    Without it anywhere, derived data is made when it is asked for; nothing is scrubbed, and no N-EVENT-REPORT is sent.
+    """
 
     enabled: bool = True
 
@@ -189,17 +195,16 @@ class LogSettings(_Section):
     level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
 
 
-_OFF_AT_0 = ("new_studies_a_minute_max",)
+_LEAST = {"new_studies_a_minute_max": 0, "rsa_key_bits_min": 2048, "ec_key_bits_min": 224}
+"""Where that is not 1. At 0 the quota is off; no TLS context loads a shorter key (OpenSSL's security level 2)."""
 
 
 def _limit_type(name: str, default: object) -> object:
     match default:
-        case int() if name in _OFF_AT_0:
-            return Annotated[int, Field(ge=0)]
         case None:
             return Annotated[int | None, Field(ge=0)]
         case int():
-            return Annotated[int, Field(ge=1)]
+            return Annotated[int, Field(ge=_LEAST.get(name, 1))]
         case _:
             return Annotated[float, Field(gt=0)]
 

@@ -108,8 +108,8 @@ class Committing:
         self._transactions.keep({uid for uids in waiting.values() for uid in uids})
         places = self._limits.commitment_reports_max
         for ae_title, uids in sorted(waiting.items(), key=lambda one: one[0] in self._devices):
-            # Half of the places stay for those of whom nothing bad is known.
-            room = places // 2 if ae_title in self._devices else places
+            # Half of the places, of several, stay for those of whom nothing bad is known.
+            room = max(1, places // 2) if ae_title in self._devices else places
             due = [uid for uid in uids if self._transactions.is_over(uid)]
             if due and len(self._busy) < room and ae_title not in self._busy and self._devices.is_over(ae_title):
                 self._busy[ae_title] = pool.submit(self._serve, due)

@@ -35,12 +35,14 @@ from processes.rejections import Rejections
 from processes.retrieve import Retriever
 
 _LOG = logging.getLogger("annals.roles")
+_CONNECTIONS_MIN = 4
 
 
 def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     """Receive, find and give back until the end, then drain."""
     lifeline = Lifeline(environment)
-    with compose.archive(settings, dsn, connections=settings.as_limits().associations_max // 4) as archive:
+    connections = max(_CONNECTIONS_MIN, settings.as_limits().associations_max // 4)
+    with compose.archive(settings, dsn, connections=connections) as archive:
         files = archive.files(environment)
         known = KnownDevices(archive.devices, Resolver(archive.limits), archive.limits)
         admission = Admission(

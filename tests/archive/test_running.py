@@ -416,6 +416,11 @@ def test_D29_nothing_runs_without_assertions(flags: list[str], environment: dict
     assert "PYTHONOPTIMIZE" in done.stderr
 
 
+def test_D21_one_association_is_enough_to_run(make_archive: Callable[..., Archive]) -> None:
+    archive = make_archive({**SMALL, "ANNALS_LIMITS__ASSOCIATIONS_MAX": "1"}).with_database().start()
+    assert echo(archive)
+
+
 def test_the_version_is_printed() -> None:
     done = subprocess.run([sys.executable, "-m", "annals", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("annals ")

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -72,9 +72,9 @@ class _Connection:
 
 
 @contextmanager
-def working(rows: Rows) -> Iterator[threading.Thread]:
+def working(rows: Rows, limits: Limits = LIMITS) -> Iterator[threading.Thread]:
     ended = threading.Event()
-    committing = Committing(rows, rows.room, None, LIMITS, ended)  # type: ignore[arg-type]
+    committing = Committing(rows, rows.room, None, limits, ended)  # type: ignore[arg-type]
     thread = threading.Thread(target=committing.run)
     thread.start()
     try:
@@ -124,10 +124,11 @@ def test_the_work_goes_on_after_an_error_that_nobody_foresaw() -> None:
         assert thread.is_alive()
 
 
+@pytest.mark.parametrize("places", [1, LIMITS.commitment_reports_max])
 @pytest.mark.parametrize("first", [True, False])
-def test_C5_7_a_device_that_comes_back_is_told_all_that_waits(first: bool) -> None:
+def test_C5_7_a_device_that_comes_back_is_told_all_that_waits(first: bool, places: int) -> None:
     room = Room({"MR": [f"MR/{number}" for number in range(10)]}, {"MR"} if first else set())
-    with working(Rows(room)):
+    with working(Rows(room), replace(LIMITS, commitment_reports_max=places)):
         if first:
             deadline = time.monotonic() + 60
             while not room.tries:

@@ -175,8 +175,16 @@ def test_B21d_the_quota_of_new_studies_can_be_switched_off_by_0_as_no_other_limi
         load(None, {"ANNALS_LIMITS__STUDIES_REMEMBERED_MAX": "0"})
 
 
+@pytest.mark.parametrize(("name", "least"), [("RSA_KEY_BITS_MIN", 2048), ("EC_KEY_BITS_MIN", 224)])
+def test_no_key_is_allowed_that_no_TLS_connection_takes(name: str, least: int) -> None:
+    key = f"ANNALS_LIMITS__{name}"
+    assert getattr(load(None, {key: str(least)})[0].as_limits(), name.lower()) == least
+    with pytest.raises(InvalidInput, match=key):
+        load(None, {key: str(least - 1)})
+
+
 def test_D21_every_limit_is_a_setting() -> None:
     names = [field.name for field in fields(Limits)]
-    settings, warnings = load(None, {f"ANNALS_LIMITS__{name.upper()}": "7" for name in names})
-    assert settings.as_limits() == Limits(**dict.fromkeys(names, 7))
+    settings, warnings = load(None, {f"ANNALS_LIMITS__{name.upper()}": "4096" for name in names})
+    assert settings.as_limits() == Limits(**dict.fromkeys(names, 4096))
     assert warnings == ()
