@@ -72,7 +72,7 @@ class DatabaseSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The HTTP listener for health, and later the console."""
+    """The HTTP listener: health and the licence, and later the console."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a server that devices and administrators reach
     port: Port = 8000

@@ -1,1 +1,1 @@
-"""The HTTP door: health now, the console's API and DICOMweb later."""
+"""The HTTP door: health, DICOMweb, the licence and the viewer."""

@@ -75,7 +75,7 @@ class StorageWithdrawn(Event):
 
 @dataclass(frozen=True, slots=True)
 class StorageFailed(Event):
-    """A storage began to refuse objects; ``trouble`` is what fails: its folder, its space, or writing."""
+    """A storage began to fail; ``trouble`` names what does: its folder, space, temp file, write, or quarantine."""
 
     NAME: ClassVar[str] = "StorageFailed"
     name: str

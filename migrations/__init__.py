@@ -1,1 +1,1 @@
-"""Only what cannot be rebuilt: the log, the particulars, positions, roles. Numbered plain SQL files."""
+"""Only what cannot be rebuilt: the log, the particulars, positions, private keys. Numbered plain SQL files."""

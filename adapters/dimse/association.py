@@ -1,6 +1,6 @@
 """One established association, on either side: messages in, messages out (PS3.7 6.3, PS3.8 9.3.5, Annex E).
 
-Longer than a module should be: all of it is one state, in which each message may be the end of another.
+All of it is one state, in which each message may be the end of another.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ _RATIO_MAX = 100.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Pixels, and the matrices by which points of the image (in its pixels, 0.0 at the edge of the first) and of the
+    """Pixels, and the matrices by which points come to their place in them.
 
-    displayed area (in fractions of it) come to their place in them.
+    Points of the image are in its pixels, 0.0 at the edge of the first; those of the displayed area in fractions of it.
     """
 
     pixels: Array

@@ -43,9 +43,9 @@ class FrameSource:
     """The frames of an instance, its file held open until :meth:`close`."""
 
     def __init__(self, rooms: Retrieval, wanted: Wanted) -> None:
-        """Raises 500 where the file cannot be read, NotThere where it holds no pixel data, 406 where its frames cannot
+        """Raises 500 where the file cannot be read, NotThere where it holds no pixel data.
 
-        be told apart, Refused where the storage is away.
+        Raises 406 where its frames cannot be told apart, Refused where the storage is away.
         """
         self._codecs = rooms.codecs
         self._left = False

@@ -103,7 +103,7 @@ _MOVE = """
 UPDATE withdrawn_instance SET size = %s, header_size = %s, storage = %s, path = %s
 WHERE sop_instance_uid = %s AND digest = %s AND transfer_syntax_uid = %s
 """
-_PATIENT = "SELECT set_config('statement_timeout', '0', true)"
+_WITHOUT_TIMEOUT = "SELECT set_config('statement_timeout', '0', true)"
 """For the rest of the transaction: a storage holds any number of instances, and a fact that is given up comes again."""
 
 _HELD = "SELECT 1 FROM withdrawn_instance WHERE sop_instance_uid = ANY(%s) LIMIT 1"
@@ -164,7 +164,7 @@ def forget(connection: Any, sop_instance_uids: Sequence[str]) -> None:
 
 
 def _withdraw(connection: Any, storage: str, after: str, until: str) -> None:
-    connection.execute(_PATIENT)
+    connection.execute(_WITHOUT_TIMEOUT)
     affected = connection.execute(_IN_STEP, (storage, after, until)).fetchall()
     connection.execute(_WITHDRAW, (storage, after, until))
     studies = _counted(connection, affected)
@@ -175,7 +175,7 @@ def _withdraw(connection: Any, storage: str, after: str, until: str) -> None:
 
 
 def _restore(connection: Any, storage: str, recorded: Recorded) -> None:
-    connection.execute(_PATIENT)
+    connection.execute(_WITHOUT_TIMEOUT)
     affected = connection.execute(_AFFECTED, (storage,)).fetchall()
     if not affected:
         return
