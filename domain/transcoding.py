@@ -41,6 +41,7 @@ ENCODED_LOSSLESS = (
 ENCODED_LOSSY = LOSSY
 ENCODED = NATIVE | frozenset(ENCODED_LOSSLESS) | ENCODED_LOSSY
 FALLBACKS = (EXPLICIT, IMPLICIT)
+"""What is tried, in this order, where the peer does not take the stored syntax (correctness C3.9)."""
 
 
 def can(stored: str, wanted: str) -> bool:

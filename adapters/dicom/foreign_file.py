@@ -15,12 +15,12 @@ from adapters.dicom.syntaxes import encoding_of
 from domain.errors import AnnalsError, Refused
 from domain.identifiers import uid_fault
 from domain.limits import Limits
+from domain.transcoding import BIG_ENDIAN, EXPLICIT, IMPLICIT
 
 _HEADER_MAX = 1024 * 1024
 _HEAD = 64 * 1024
 _SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
 class NotAnObject(AnnalsError):
@@ -107,10 +107,10 @@ def _guessed(beginning: bytes) -> str:
     little, big = struct.unpack_from("<H", beginning)[0], struct.unpack_from(">H", beginning)[0]
     explicit = beginning[4:6].isalpha() and beginning[4:6].isupper()
     if explicit and big == 8:
-        return _BIG_ENDIAN
+        return BIG_ENDIAN
     if little not in (1, 4, 6, 8):
         raise NotAnObject("not a DICOM file")
-    return _EXPLICIT if explicit else _IMPLICIT
+    return EXPLICIT if explicit else IMPLICIT
 
 
 def _uid(value: object) -> str:

@@ -18,14 +18,7 @@ from pydicom.filewriter import write_dataset
 from adapters.dicom.source import inflated_whole
 from domain.errors import Because, Refused
 from domain.limits import Limits
-
-_IMPLICIT = "1.2.840.10008.1.2"
-_EXPLICIT = "1.2.840.10008.1.2.1"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-NATIVE = frozenset((_IMPLICIT, _EXPLICIT, _DEFLATED, _BIG_ENDIAN))
-FALLBACKS = (_EXPLICIT, _IMPLICIT)
-"""What is tried, in this order, where the peer does not take the stored syntax (correctness C3.9)."""
+from domain.transcoding import BIG_ENDIAN, DEFLATED, IMPLICIT
 
 _WORD_SIZES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
@@ -57,18 +50,18 @@ def converted(
 
 
 def _convert(encoded: bytes, stored: str, wanted: str, out: IO[bytes], limits: Limits) -> None:
-    if stored == _DEFLATED:
+    if stored == DEFLATED:
         inflated = inflated_whole(encoded, limits.inflated_size_max)
         if inflated is None:
             raise Refused(Because.CANNOT_PERFORM_SUB_OPERATIONS, "the object inflates past the limit")
         encoded = inflated
-    big = stored == _BIG_ENDIAN
-    data_set = read_dataset(io.BytesIO(encoded), stored == _IMPLICIT, not big)
+    big = stored == BIG_ENDIAN
+    data_set = read_dataset(io.BytesIO(encoded), stored == IMPLICIT, not big)
     if big:
         for element in _elements(data_set):
             _swap_words(element)
     target = DicomFileLike(out)
-    target.is_implicit_VR, target.is_little_endian = wanted == _IMPLICIT, True
+    target.is_implicit_VR, target.is_little_endian = wanted == IMPLICIT, True
     write_dataset(target, data_set)
 
 

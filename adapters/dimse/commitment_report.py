@@ -14,11 +14,12 @@ from adapters.dimse.command import N_EVENT_REPORT_RQ, Command
 from adapters.dimse.commitment_request import PUSH_MODEL_INSTANCE
 from adapters.dimse.encoding import RecordEncoder
 from adapters.dimse.errors import AssociationEnded, ConnectionFailed
-from adapters.dimse.presentation import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, STORAGE_COMMITMENT_PUSH
+from adapters.dimse.presentation import STORAGE_COMMITMENT_PUSH
 from domain.commitment import Commitment, CommitmentRequested
 from domain.device import DeviceAdded
 from domain.errors import Because, Refused
 from domain.limits import Limits
+from domain.transcoding import EXPLICIT, IMPLICIT
 
 _SUCCESSFUL, _FAILURES_EXIST = 1, 2
 _MESSAGE_ID = 1
@@ -70,7 +71,7 @@ class Reporter:
             device.port,
             calling_ae_title=asked.called_ae_title,
             called_ae_title=device.ae_title,
-            contexts=[(STORAGE_COMMITMENT_PUSH, (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN))],
+            contexts=[(STORAGE_COMMITMENT_PUSH, (EXPLICIT, IMPLICIT))],
             # An answer takes no longer than another message may.
             limits=replace(self.limits, association_idle_timeout_seconds=self.limits.dimse_timeout_seconds),
             tls=self.tls(device),

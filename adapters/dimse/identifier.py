@@ -20,12 +20,9 @@ from domain.attributes import BY_TAG
 from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.matching import Key, is_private_creator
+from domain.transcoding import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
 
 _T = TypeVar("_T")
-_IMPLICIT = "1.2.840.10008.1.2"
-_EXPLICIT = "1.2.840.10008.1.2.1"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _CHARACTER_SET = 0x00080005
 _FIRST_TAG = 0x00080000
 _STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
@@ -44,19 +41,19 @@ class IdentifierReader:
 
     def keys(self, encoded: bytes, transfer_syntax: str) -> dict[str, Key]:
         """The keys by tag; group lengths are left out. Raises :class:`Refused` (C000) for what cannot be read."""
-        order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
+        order = ">" if transfer_syntax == BIG_ENDIAN else "<"
         return self.read(encoded, transfer_syntax, lambda found: _Keys(self._sets, order).of(found, self._sets.default))
 
     def read(self, encoded: bytes, transfer_syntax: str, take: Callable[[Dataset], _T]) -> _T:
         """What ``take`` finds in the data set. Raises :class:`Refused` (C000) for what cannot be read."""
-        if transfer_syntax == _DEFLATED:
-            encoded, transfer_syntax = self._inflated(encoded), _EXPLICIT
+        if transfer_syntax == DEFLATED:
+            encoded, transfer_syntax = self._inflated(encoded), EXPLICIT
         # Bounded depth, items and lengths before pydicom sees the bytes (D20).
         self._scanner.scan(
             encoded, lambda at, size: encoded[at : at + size], len(encoded), encoding_of(transfer_syntax)
         )
         try:
-            return take(read_dataset(io.BytesIO(encoded), transfer_syntax == _IMPLICIT, transfer_syntax != _BIG_ENDIAN))
+            return take(read_dataset(io.BytesIO(encoded), transfer_syntax == IMPLICIT, transfer_syntax != BIG_ENDIAN))
         except Refused:
             raise
         except Exception as error:

@@ -24,10 +24,10 @@ from adapters.dimse.agreed import Context
 from adapters.dimse.associate_request import AssociationRequest, MalformedAssociate, Proposal
 from adapters.dimse.wire import ASSOCIATE_AC, ASSOCIATE_RJ
 from domain.limits import Limits
-from domain.transcoding import LOSSY, NATIVE
+from domain.transcoding import IMPLICIT, LOSSY, NATIVE
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-_IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
 _ACCEPTED, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 3, 4
 _ANSWERS_KEPT = 64
 
@@ -97,9 +97,9 @@ def agree(
         known = supported(proposal.abstract_syntax)
         syntax = preferred if proposal.id in preferring else next(_possible(proposal, known), None)
         if known is None:
-            results.append((proposal.id, _NO_ABSTRACT_SYNTAX, _IMPLICIT_LITTLE_ENDIAN))
+            results.append((proposal.id, _NO_ABSTRACT_SYNTAX, IMPLICIT))
         elif syntax is None:
-            results.append((proposal.id, _NO_TRANSFER_SYNTAX, _IMPLICIT_LITTLE_ENDIAN))
+            results.append((proposal.id, _NO_TRANSFER_SYNTAX, IMPLICIT))
         else:
             results.append((proposal.id, _ACCEPTED, syntax))
             peer_scu, peer_scp = request.roles.get(proposal.abstract_syntax, (True, False))

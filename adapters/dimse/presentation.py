@@ -8,10 +8,10 @@ from pydicom._uid_dict import UID_dictionary
 
 from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, N_ACTION_RQ
-from adapters.dimse.negotiation import SupportedContext
+from adapters.dimse.negotiation import VERIFICATION, SupportedContext
 from domain.device import Right
+from domain.transcoding import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
 
-VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
 PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
@@ -39,11 +39,6 @@ _OPERATIONS = {
     STUDY_ROOT_GET: C_GET_RQ,
     STORAGE_COMMITMENT_PUSH: N_ACTION_RQ,
 }
-
-IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-DEFLATED_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 _RIGHTS: dict[int, tuple[Right, ...]] = {
     C_ECHO_RQ: (),
@@ -106,8 +101,8 @@ def is_relational(extended: Mapping[str, bytes], abstract_syntax: str) -> bool:
 
 def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], SupportedContext | None]:
     """The listener's question "is this abstract syntax supported, and in which transfer syntaxes?"."""
-    uncompressed = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN)
-    services = {uid: SupportedContext((*uncompressed, DEFLATED_EXPLICIT_LITTLE_ENDIAN)) for uid in QUERY_RETRIEVE} | {
+    uncompressed = (EXPLICIT, IMPLICIT, BIG_ENDIAN)
+    services = {uid: SupportedContext((*uncompressed, DEFLATED)) for uid in QUERY_RETRIEVE} | {
         VERIFICATION: SupportedContext(uncompressed),
         STORAGE_COMMITMENT_PUSH: SupportedContext(uncompressed),
     }
@@ -127,5 +122,5 @@ def supported_contexts(accept_unknown_sop_classes: bool) -> Callable[[str], Supp
 
 def supported_by_worklist(abstract_syntax: str) -> SupportedContext | None:
     """The same question to a worklist listener."""
-    uncompressed = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN)
+    uncompressed = (EXPLICIT, IMPLICIT, BIG_ENDIAN)
     return SupportedContext(uncompressed) if abstract_syntax == VERIFICATION else None

@@ -12,14 +12,11 @@ from adapters.dimse.associate_request import MalformedAssociate, Proposal
 from adapters.dimse.association import Association
 from adapters.dimse.command import C_ECHO_RQ, C_STORE_RQ, MEDIUM_PRIORITY, Command
 from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
-from adapters.dimse.negotiation import encode_request, parse_accept
+from adapters.dimse.negotiation import VERIFICATION, encode_request, parse_accept
 from adapters.dimse.wire import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
 from adapters.tls.faults import tls_fault
 from domain.errors import Because, Refused
 from domain.limits import Limits
-
-VERIFICATION = "1.2.840.10008.1.1"
-IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from adapters.dicom.native_syntaxes import FALLBACKS, NATIVE
 from adapters.dicom.sop_classes import preferred_for
 from domain import transcoding
+from domain.transcoding import FALLBACKS, NATIVE
 
 CONTEXTS_MAX = 128
 

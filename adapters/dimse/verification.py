@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from adapters.dimse import requestor
 from adapters.dimse.associate_request import MalformedAssociate
 from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed, DimseError
-from adapters.dimse.requestor import IMPLICIT_LITTLE_ENDIAN, VERIFICATION
+from adapters.dimse.negotiation import VERIFICATION
 from domain.device import DeviceAdded
 from domain.errors import Refused
 from domain.limits import Limits
 from domain.rejection import harmless
+from domain.transcoding import IMPLICIT
 
 _HTTP = 80
 _STEPS = 6
@@ -59,7 +60,7 @@ def verify(
             device.port,
             calling_ae_title=calling_ae_title,
             called_ae_title=device.ae_title,
-            contexts=[(VERIFICATION, (IMPLICIT_LITTLE_ENDIAN,))],
+            contexts=[(VERIFICATION, (IMPLICIT,))],
             limits=limits,
             tls=tls,
             address=address,

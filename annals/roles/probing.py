@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from adapters.dimse import requestor
-from adapters.dimse.presentation import IMPLICIT_LITTLE_ENDIAN, VERIFICATION
+from adapters.dimse.negotiation import VERIFICATION
 from annals.compose import Archive
 from annals.roles.trust import Trust
 from api.health import Check
+from domain.transcoding import IMPLICIT
 
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
@@ -38,7 +39,7 @@ def _probe(archive: Archive, port: int, tls: Callable[[], ssl.SSLContext | None]
             port,
             calling_ae_title=settings.ae_title,
             called_ae_title=settings.ae_title,
-            contexts=[(VERIFICATION, (IMPLICIT_LITTLE_ENDIAN,))],
+            contexts=[(VERIFICATION, (IMPLICIT,))],
             limits=patience,
             tls=tls(),
         )
