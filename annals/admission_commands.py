@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from annals import compose
-from annals.certificate_commands import Switch
-from annals.options import Cfg, Data, settings_of, who
+from annals.options import Cfg, Data, Switch, settings_of, who
 from domain import admission
 from domain.admission import AdmissionChanged, Door
 from domain.device import rights_of

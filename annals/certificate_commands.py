@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from annals import certifying
-from annals.options import Cfg, Data, settings_of
+from annals.options import Cfg, Data, Switch, settings_of
 
 app = typer.Typer(help="Certificates for TLS: this server's own, and the devices'.", no_args_is_help=True)
 OwnRole = Annotated[str, typer.Argument(help="ca, scp or scu.")]
 DeviceTitle = Annotated[str, typer.Option("--device", help="A device's AE title.")]
-
-
-class Switch(StrEnum):
-    """On or off."""
-
-    ON = "on"
-    OFF = "off"
 
 
 def device_tls(ae_title: str, switch: Switch, data: Data = None, cfg: Cfg = None) -> None:

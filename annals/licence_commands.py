@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 from adapters.log.log import utc_now
 from annals import allowance, compose, registering
-from annals.compose import Archive
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
 from domain.errors import InvalidInput
@@ -25,7 +22,7 @@ app = typer.Typer(help="The licence of an installation that names its vendor's k
 @app.command("show")
 def show(data: Data = None, cfg: Cfg = None) -> None:
     """Print the product code, the licence in use, and what it allows."""
-    with _archive(settings_of(cfg, data)) as archive:
+    with compose.archive_for_command(settings_of(cfg, data)) as archive:
         licensing = allowance.licensing(archive)
         typer.echo(f"product code: {licensing.product_code()}")
         in_use, what = licensing.in_use(), licensing.allowed()
@@ -51,20 +48,14 @@ def install(
     """Bring a licence into use; it holds in every process at once."""
     settings = settings_of(cfg, data)
     document = _read(file, settings.as_limits())
-    with _archive(settings) as archive:
+    with compose.archive_for_command(settings) as archive:
         typer.echo(f"licence: {_described(allowance.licensing(archive).install(document, who()))}")
 
 
 def print_product_code(settings: Settings) -> None:
     """Print what the vendor makes a licence for, and what support asks for."""
-    with _archive(settings) as archive:
-        typer.echo(allowance.licensing(archive).product_code())
-
-
-@contextmanager
-def _archive(settings: Settings) -> Iterator[Archive]:
     with compose.archive_for_command(settings) as archive:
-        yield archive
+        typer.echo(allowance.licensing(archive).product_code())
 
 
 def _described(licence: Licence) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,13 @@ from domain.event import Actor
 
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.", envvar="ANNALS_DATA")]
 Cfg = Annotated[Path | None, typer.Option("--cfg", help="A TOML file with settings.", envvar="ANNALS_CFG")]
+
+
+class Switch(StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
 
 
 def settings_of(cfg: Path | None, data: Path | None) -> settings.Settings:

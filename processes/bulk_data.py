@@ -39,7 +39,7 @@ class BulkData:
         content = wanted.content
         descriptor = self._files.open(content)
         try:
-            value = self._model.bulk_value(_reader(descriptor, content), content, path)
+            value = self._model.bulk_value(range_reader(descriptor, content), content, path)
             if value is None or value.length is not None:
                 yield None if value is None else PlainValue(value, value.length or 0)
                 return
@@ -54,7 +54,7 @@ class BulkData:
         converted = self._codecs.converted(stored, EXPLICIT)
         try:
             content = Content("", converted.length, converted.offset, converted.transfer_syntax_uid, "", "")
-            value = self._model.bulk_value(_reader(converted.descriptor, content), content, path)
+            value = self._model.bulk_value(range_reader(converted.descriptor, content), content, path)
             yield PlainValue(value, value.length) if value and value.length is not None else None
         finally:
             os.close(converted.descriptor)
@@ -65,7 +65,8 @@ def can_be_plain(wanted: Wanted) -> bool:
     return can(wanted.content.transfer_syntax_uid, EXPLICIT)
 
 
-def _reader(descriptor: int, content: Content) -> Callable[[int, int], bytes]:
+def range_reader(descriptor: int, content: Content) -> Callable[[int, int], bytes]:
+    """Reads from the data set in an open file: from an offset, so many bytes, fewer only at its end."""
     return lambda offset, length: os.pread(
         descriptor, max(0, min(length, content.size - offset)), content.header_size + offset
     )

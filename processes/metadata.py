@@ -12,6 +12,7 @@ from typing import Any
 from domain.attributes import Level
 from domain.errors import Because, Refused
 from domain.limits import Limits
+from processes.bulk_data import range_reader
 from processes.ports import DataSetModel, Files
 from processes.retrieve import Retriever, Wanted
 from projections import series_metadata
@@ -98,13 +99,7 @@ class SeriesMetadata:
         try:
             descriptor = self._files.open(content)
             try:
-                return self._model.json(
-                    lambda offset, length: os.pread(
-                        descriptor, max(0, min(length, content.size - offset)), content.header_size + offset
-                    ),
-                    content,
-                    location(wanted),
-                )
+                return self._model.json(range_reader(descriptor, content), content, location(wanted))
             finally:
                 os.close(descriptor)
         except Refused as error:

@@ -17,7 +17,7 @@ SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0
 NUMBERS = (SAMPLES_PER_PIXEL, PLANAR, ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, HIGH_BIT, PIXEL_REPRESENTATION)
 TEXTS = (PHOTOMETRIC, FRAMES, LOSSY)
 
-_SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
+SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _RATIO_FROM = 64 * 1024 * 1024
 
 
@@ -39,7 +39,7 @@ class Image:
     @property
     def is_subsampled(self) -> bool:
         """Two pixels share their chrominance (C.7.6.3.1.2)."""
-        return self.samples == 3 and self.photometric in _SUBSAMPLED
+        return self.samples == 3 and self.photometric in SUBSAMPLED
 
     @property
     def frame_bits(self) -> int:

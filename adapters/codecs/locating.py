@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from adapters.codecs.elements import Element, Form, Source, elements
 from adapters.codecs.fragments import EXTENDED_OFFSETS, Frames
-from adapters.codecs.image import BITS_ALLOCATED, COLUMNS, FRAMES, PHOTOMETRIC, ROWS, SAMPLES_PER_PIXEL
+from adapters.codecs.image import BITS_ALLOCATED, COLUMNS, FRAMES, PHOTOMETRIC, ROWS, SAMPLES_PER_PIXEL, SUBSAMPLED
 from adapters.codecs.unfit import Unfit
 from adapters.dicom.findings import PIXEL_DATA
 from adapters.dicom.frames import UNDEFINED
@@ -23,7 +23,6 @@ from processes.pixel_ports import Span, Stored
 
 _NUMBERS = (SAMPLES_PER_PIXEL, ROWS, COLUMNS, BITS_ALLOCATED)
 _FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
-_SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _TEXT_MAX = 64
 
 
@@ -134,7 +133,7 @@ def _count(text: str) -> int:
 def _frame_bits(numbers: dict[int, int], texts: dict[int, str], tag: int) -> int:
     """The bits of a native frame; 0 where the description does not tell."""
     samples = numbers.get(SAMPLES_PER_PIXEL, 1)
-    if samples == 3 and texts.get(PHOTOMETRIC) in _SUBSAMPLED:
+    if samples == 3 and texts.get(PHOTOMETRIC) in SUBSAMPLED:
         samples = 2
     bits = _FLOAT_BITS.get(tag) or numbers.get(BITS_ALLOCATED, 0)
     return numbers.get(ROWS, 0) * numbers.get(COLUMNS, 0) * samples * bits

@@ -14,6 +14,7 @@ from adapters.dicom.findings import Items, Span, Values
 from adapters.dicom.scalars import date_time_value, date_value, decimal_value, integer_value, time_value
 from adapters.dicom.text import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSetReader, clean, decode
 from domain.limits import Limits
+from domain.person_name import GROUPS
 
 CHARACTER_SET = 0x00080005
 
@@ -30,7 +31,6 @@ _RANGES = {
 }
 _NUMBERS_MAX = 64
 _NOT_INDEXED = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", ""))
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def element(vr: str, values: list[Any]) -> dict[str, Any]:
@@ -154,9 +154,9 @@ class ValueReader:
 
     def _name_groups(self, text: str) -> dict[str, str] | None:
         groups = text.split("=")
-        if len(groups) > len(_GROUPS):
+        if len(groups) > len(GROUPS):
             self._fault("has more than three component groups")
-        return {key: group.strip(" ") for key, group in zip(_GROUPS, groups, strict=False) if group.strip(" ")} or None
+        return {key: group.strip(" ") for key, group in zip(GROUPS, groups, strict=False) if group.strip(" ")} or None
 
     def _uids(self, raw: bytes) -> list[Any]:
         text = clean(raw.decode("latin_1").strip(" \0"))

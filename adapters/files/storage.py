@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import threading
 import time
@@ -23,7 +22,6 @@ from domain.storage import FOLDER
 from domain.storage import Storage as StorageState
 from processes.ports import Failpoints
 
-_LOG = logging.getLogger("annals.files")
 _SUSPICIOUS = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EUCLEAN))
 
 
@@ -251,12 +249,9 @@ class Storage:
         """Remove the temp files of dead processes; returns how many went. Raises A700 while it cannot be written."""
         known, attachment = self.troubles.known, self.check()
         try:
-            removed = attachment.sweep()
+            return attachment.sweep()
         except OSError as error:
             raise self.failed(error, "temp file", known) from error
-        if removed:
-            _LOG.info("storage %s: removed %d half-received objects of ended processes", self.name, removed)
-        return removed
 
     def failed(self, error: OSError, what: str, known: Known) -> Refused:
         """The refusal for a failed system call; an input/output error makes the storage suspect for a while (F13).

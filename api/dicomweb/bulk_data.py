@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from api.dicomweb.frames import pixels_of
 from api.dicomweb.media_types import MULTIPART_RELATED, accepted
 from api.dicomweb.multipart import MultipartWriter
+from api.dicomweb.outgoing import unreadable
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.targets import INSTANCE, LEVELS, RETRIEVED_HEADERS, add_resource, found, url_of
 from api.file_stream import FileStream
@@ -102,7 +103,7 @@ def _opened(rooms: Retrieval, opened: ExitStack, wanted: Wanted, path: str) -> P
         return opened.enter_context(rooms.bulk_data.opened(wanted, path.split("/")))
     except OSError as error:
         rooms.retriever.note_unreadable(wanted, error)
-        raise HttpRefusal(500, "the stored bytes cannot be read; it was recorded") from error
+        raise unreadable() from error
     except Refused as error:
         if error.because is Because.CANNOT_PERFORM_SUB_OPERATIONS:
             raise HttpRefusal(406, f"the pixel data can only be had as frames: {error}") from error
@@ -190,9 +191,7 @@ def _each(
                     fields = {"Content-Type": OCTETS, "Content-Location": f"{service}{uri}"}
                     yield writer.begin({**fields, "Content-Length": str(value.length)})
                     yield from value.value.pieces(0, value.length)
-    failures.extend(
-        HttpRefusal(500, "the stored bytes cannot be read; it was recorded") for _ in range(len(wanted) - told)
-    )
+    failures.extend(unreadable() for _ in range(len(wanted) - told))
 
 
 def _wants_frames(request: Request) -> bool:

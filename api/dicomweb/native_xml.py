@@ -10,7 +10,7 @@ from pydicom.datadict import keyword_for_tag
 
 from domain.person_name import GROUPS
 
-_NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 
 
 def native_xml(data_set: Mapping[str, Any]) -> bytes:
@@ -60,7 +60,7 @@ def _value(vr: str, number: int, value: Any) -> Iterator[str]:
             if not text:
                 continue
             yield f"<{group}>"
-            for part, component in zip(_NAME_PARTS, text.split("^"), strict=False):
+            for part, component in zip(NAME_PARTS, text.split("^"), strict=False):
                 if component:
                     yield f"<{part}>{_text(component)}</{part}>"
             yield f"</{group}>"

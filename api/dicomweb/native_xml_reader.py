@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 
+from api.dicomweb.native_xml import NAME_PARTS
 from domain.errors import Because, Refused
 from domain.limits import Limits
 from domain.person_name import GROUPS
 
 _ROOT = "NativeDicomModel"
-_NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _INTEGERS = frozenset(("IS", "SL", "SS", "SV", "UL", "US", "UV"))
 _NUMBERS = _INTEGERS | {"DS", "FD", "FL"}
 _LEVELS_A_SEQUENCE = 2
@@ -101,7 +101,7 @@ class _Reading:
             element.setdefault("Value", []).append(_value(element["vr"], text))
         elif name == "InlineBinary":
             self._elements[-1]["InlineBinary"] = text
-        elif name in _NAME_PARTS and self._person:
+        elif name in NAME_PARTS and self._person:
             self._person[list(self._person)[-1]][name] = text
         elif name == "PersonName":
             groups = {group: _components(parts) for group, parts in self._person.items()}
@@ -145,7 +145,7 @@ def _place(data_set: dict[str, Any], private: Sequence[tuple[str, str, dict[str,
 
 
 def _components(parts: Mapping[str, str]) -> str:
-    return "^".join(parts.get(name, "") for name in _NAME_PARTS).rstrip("^")
+    return "^".join(parts.get(name, "") for name in NAME_PARTS).rstrip("^")
 
 
 def _value(vr: str, text: str) -> Any:

@@ -132,7 +132,7 @@ class Outgoing:
         if error is None or (isinstance(error, Refused) and error.because is Because.CANNOT_PERFORM_SUB_OPERATIONS):
             return HttpRefusal(406, f"it cannot be had in a transfer syntax that was asked for: {error or 'none fits'}")
         if isinstance(error, OSError):
-            return _unreadable()
+            return unreadable()
         return error
 
 
@@ -143,7 +143,7 @@ def opened(rooms: Retrieval, wanted: Wanted) -> Stored:
         descriptor = rooms.files.open(content)
     except OSError as error:
         rooms.retriever.note_unreadable(wanted, error)
-        raise _unreadable() from error
+        raise unreadable() from error
     return Stored(descriptor, content.header_size, content.size, content.transfer_syntax_uid)
 
 
@@ -155,5 +155,6 @@ def result_of(begun: Future[Stored]) -> Stored:
         raise Unavailable("the archive is being stopped") from None
 
 
-def _unreadable() -> HttpRefusal:
+def unreadable() -> HttpRefusal:
+    """The answer where the file of an object is missing or cannot be read (F14)."""
     return HttpRefusal(500, "the stored bytes cannot be read; it was recorded")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.dicomweb.frames import asked_frames
 from api.dicomweb.media_types import MediaType, accepted
+from api.dicomweb.outgoing import unreadable
 from api.dicomweb.rendering_parameters import media_types_of, rendering_parameters, thumbnail_parameters
 from api.dicomweb.rooms import Authorise, Retrieval, allowed
 from api.dicomweb.showing import Part, answer, etag, unchanged
@@ -126,7 +127,7 @@ def show(rooms: Retrieval, wanted: Wanted, asked: Rendering, state: Wanted | Non
         return rooms.renderer.shown(wanted, asked, state)
     except OSError as error:
         rooms.retriever.note_unreadable(wanted, error)
-        raise HttpRefusal(500, "the stored bytes cannot be read; it was recorded") from error
+        raise unreadable() from error
 
 
 def _with_last_frame(

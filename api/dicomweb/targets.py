@@ -14,6 +14,7 @@ from api.problems import HttpRefusal
 from domain.attributes import Level
 from domain.errors import InvalidInput
 from domain.identifiers import uid_fault
+from processes.metadata import location
 from processes.retrieve import Wanted
 
 INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
@@ -82,7 +83,4 @@ def found(rooms: Retrieval, *uids: str) -> list[Wanted]:
 
 def url_of(service: str, wanted: Wanted) -> str:
     """The URL of an instance."""
-    return (
-        f"{service}/studies/{wanted.study_instance_uid}/series/{wanted.series_instance_uid}"
-        f"/instances/{wanted.sop_instance_uid}"
-    )
+    return service + location(wanted)
