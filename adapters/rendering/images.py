@@ -74,7 +74,7 @@ class Picture:
         """The frame's number from 0 on."""
         if frame in (ALL_FRAMES, ONLY_FRAME):
             named = self._presentation.frames() if self._presentation else []
-            return named[0] - 1 if named and named[0] <= self._image.frames else 0
+            return next((number - 1 for number in named if 1 <= number <= self._image.frames), 0)
         if frame != REPRESENTATIVE:
             if frame > self._image.frames:
                 raise Absent("there is no such frame")

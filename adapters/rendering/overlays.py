@@ -7,9 +7,8 @@ import numpy as np
 from adapters.codecs.decoding import Array
 from adapters.codecs.image import Image
 from adapters.rendering.attributes import Attributes
-from adapters.rendering.presentation import Layer, Presentation
+from adapters.rendering.presentation import OVERLAYS, Layer, Presentation
 
-_GROUPS = range(0x60000000, 0x60200000, 0x00020000)
 _ROWS, _COLUMNS, _FRAMES, _TYPE, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051
 _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0100, 0x0102, 0x3000
 _FRAME_SHUTTER, _SHAPE, _VALUE = 0x00189472, 0x00181600, 0x00181622
@@ -28,7 +27,7 @@ def overlaid(
     state says which are drawn, and may have planes of its own in place of the image's (C.11.7).
     """
     drawn = pixels
-    groups = presentation.overlays() if presentation else [(Layer(), group) for group in _GROUPS]
+    groups = presentation.overlays() if presentation else [(Layer(), group) for group in OVERLAYS]
     for layer, group in groups:
         where = presentation.state if presentation and group + _DATA in presentation.state else whole
         if group == _shutter_group(where):
@@ -74,7 +73,7 @@ def _shutter_group(where: Attributes) -> int:
 def _bitmap(where: Attributes, number: int, rows: int, columns: int) -> Array | None:
     """What a bitmap display shutter lets be seen."""
     group = _shutter_group(where)
-    plane, top, left = _plane(where, group, number) if group in _GROUPS else (None, 0, 0)
+    plane, top, left = _plane(where, group, number) if group in OVERLAYS else (None, 0, 0)
     if plane is None:
         return None
     seen = np.ones((rows, columns), bool)

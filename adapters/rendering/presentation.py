@@ -15,8 +15,9 @@ _INSTANCE, _REFERENCED_SERIES, _REFERENCED_IMAGES = 0x00080018, 0x00081115, 0x00
 _REFERENCED_INSTANCE, _REFERENCED_FRAMES = 0x00081155, 0x00081160
 _VOI, _AREAS, _ANNOTATIONS, _LAYERS = 0x00283110, 0x0070005A, 0x00700001, 0x00700060
 _LAYER, _ORDER, _GRAY, _ACTIVATION = 0x00700002, 0x00700062, 0x00700066, 0x1001
-_OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
 _WHITE = 255
+OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
+"""The groups of overlay planes (PS3.5 7.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Presentation:
 
     def overlays(self) -> list[tuple[Layer, int]]:
         """The overlay groups that are activated, in the order of their layers (C.11.7)."""
-        active = ((self.state.text(group + _ACTIVATION), group) for group in _OVERLAYS)
+        active = ((self.state.text(group + _ACTIVATION), group) for group in OVERLAYS)
         return sorted(
             ((self.layer(name), group) for name, group in active if name), key=lambda one: (one[0].order, one[1])
         )

@@ -18,7 +18,7 @@ from pydicom.uid import ColorSoftcopyPresentationStateStorage, PseudoColorSoftco
 from adapters.codecs.transcoder import Transcoder
 from adapters.rendering.glyphs import glyph
 from domain.errors import NotThere, Refused
-from domain.rendering import PNG, Region, Rendering
+from domain.rendering import ALL_FRAMES, PNG, Region, Rendering
 from tests.codecs.pictures import made, opened, saved, transcoded
 from tests.rendering.states import annotation, area, graphic, layer, of, reference, state_of
 from tests.rendering.test_pipeline import Pixels, stored_values, stretched, table
@@ -125,6 +125,15 @@ def test_C7_10_frames_that_are_named_have_their_own(show: Show) -> None:
     state = state_of(image, SoftcopyVOILUTSequence=Items(windows))
     for frame, center in ((1, 60), (2, 150), (3, 60)):
         assert np.array_equal(show(image, state, frame=frame), _linear(stored_values(image)[frame - 1], center, 50))
+
+
+@pytest.mark.parametrize(("named", "shown"), [((), 0), ((3, 2), 1), ((0, 2), 1), ((-1, 4), 0)])
+def test_C7_10_the_first_frame_of_those_that_are_named_and_there_is_shown(
+    show: Show, named: tuple[int, ...], shown: int
+) -> None:
+    image = made(8, 8, frames=3)
+    state = state_of(image, frames=named)
+    assert np.array_equal(show(image, state, frame=ALL_FRAMES), show(image, state, frame=shown + 1))
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
