@@ -62,10 +62,7 @@ class _Section(BaseModel):
 
 
 class DatabaseSettings(_Section):
-    """``dsn`` names an external PostgreSQL; empty means the embedded one in the data folder.
-
-    ``run_as`` is the account that the embedded one gets where Annals runs as root; empty means postgres, else nobody.
-    """
+    """``dsn``: an external PostgreSQL; without it one is embedded, ``run_as`` its account where Annals runs as root."""
 
     dsn: str = ""
     run_as: str = ""

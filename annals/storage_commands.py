@@ -13,7 +13,14 @@ from annals import compose, history
 from annals.compose import Archive
 from annals.options import Cfg, Data, settings_of, who
 from annals.settings import Settings
-from annals.storage_places import free_space, place_faults, relocate, warn_of_shared_partitions, warn_of_the_system
+from annals.storage_places import (
+    free_space,
+    place_faults,
+    relocate,
+    settle,
+    warn_of_shared_partitions,
+    warn_of_the_system,
+)
 from domain import storage
 from domain.errors import InvalidInput, Unavailable
 from domain.event import Actor
@@ -185,12 +192,6 @@ def archive_of(settings: Settings) -> Iterator[Archive]:
         archive.make_first_storage()
         settle(archive)
         yield archive
-
-
-def settle(archive: Archive) -> None:
-    """Let the read models know what the log says, whether or not a reader process runs."""
-    compose.catch_up(archive)
-    archive.storages.wait_for(archive.log.head())
 
 
 def known_storage(archive: Archive, name: str, *, removed: bool = False) -> storage.Storage:

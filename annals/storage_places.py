@@ -26,6 +26,12 @@ _RECEIVING_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 
 
+def settle(archive: Archive) -> None:
+    """Let the read models know what the log says, whether or not a reader process runs."""
+    compose.catch_up(archive)
+    archive.storages.wait_for(archive.log.head())
+
+
 def place_faults(path: Path, known: list[storage.Storage], name: str) -> list[str]:
     """What is wrong with a folder as the place of a storage (B54)."""
     others = [one.path for one in known if not one.removed and one.name != name]

@@ -20,8 +20,7 @@ from adapters.files.upkeep import Upkeep
 from annals import compose, history
 from annals.compose import Archive
 from annals.options import who
-from annals.storage_commands import settle
-from annals.storage_places import wait_for_receivers
+from annals.storage_places import settle, wait_for_receivers
 from domain import instance, storage
 from domain.errors import InvalidInput, Unavailable
 from processes.ports import FoundFile
