@@ -9,6 +9,7 @@ from pathlib import Path
 import migrations
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import check_durability, migrate
+from annals import connections
 from annals.settings import Settings
 
 
@@ -16,7 +17,8 @@ def embedded(settings: Settings) -> EmbeddedPostgres | None:
     """The embedded server, or None where an external database is set."""
     if settings.database.dsn:
         return None
-    return EmbeddedPostgres(settings.data / "postgres", run_as=settings.database.run_as)
+    own = {"max_connections": str(connections.together(settings))}
+    return EmbeddedPostgres(settings.data / "postgres", settings=own, run_as=settings.database.run_as)
 
 
 def prepare(dsn: str) -> None:

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from annals import allowance, compose, databases, log_lines, registering, roles, viewing
+from adapters.postgres.migrate import connections_max
+from annals import allowance, compose, connections, databases, log_lines, registering, roles, viewing
 from annals.listening import bound
 from annals.settings import Settings
 from annals.supervisor import LIFELINE_VARIABLE, Role, Supervisor
@@ -47,6 +48,11 @@ def _serve_all(settings: Settings, cfg: Path | None) -> int:
         if server:
             server.start()
         databases.prepare(dsn)
+        if (most := connections_max(dsn)) < (together := connections.together(settings)):
+            said = (
+                "the database takes %d connections, and %d may be needed: raise max_connections or run fewer processes"
+            )
+            _LOG.warning(said, most, together)
         with compose.archive(settings, dsn, connections=2, patient=True) as archive:
             archive.make_first_storage()
             for one in archive.readers():

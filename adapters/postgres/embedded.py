@@ -37,7 +37,6 @@ _SETTINGS = {
     "dynamic_shared_memory_type": "mmap",
     "shared_preload_libraries": "pg_stat_statements",
     "shared_buffers": "128MB",
-    "max_connections": "100",
     "max_wal_size": "2GB",
     "wal_compression": "on",
     "random_page_cost": "1.1",

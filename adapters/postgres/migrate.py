@@ -90,6 +90,12 @@ def check_durability(dsn: str) -> None:
         raise Unavailable(f"the database would lose acknowledged objects in a power cut: turn on {', '.join(off)}")
 
 
+def connections_max(dsn: str) -> int:
+    """How many connections the database takes."""
+    with _connect(dsn) as connection:
+        return int(str(_setting(connection, "max_connections")))
+
+
 def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     try:
         return psycopg.connect(dsn, **in_time(dsn, {"autocommit": True}))

@@ -12,7 +12,7 @@ from adapters.codecs.locating import FrameLocator
 from adapters.composing.composition import Composition
 from adapters.dicom.beginning import FileBeginningReader
 from adapters.network.resolver import Resolver
-from annals import __version__, compose, viewing
+from annals import __version__, compose, connections, viewing
 from annals.lifeline import Lifeline
 from annals.listening import inherited_or_own
 from annals.roles.known_storages import KnownStorages
@@ -36,7 +36,6 @@ from processes.render import Renderer
 from processes.retrieve import Retriever
 
 _LOG = logging.getLogger("annals.roles")
-_CONNECTIONS = 16
 _CUT_SECONDS = 0.5
 """What the server takes to cut off what still goes on at the end of the drain."""
 
@@ -45,7 +44,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     """Answer DICOMweb until the end, then drain."""
     lifeline = Lifeline(environment)
     mine = settings.dicomweb
-    with compose.archive(settings, dsn, connections=_CONNECTIONS) as archive:
+    with compose.archive(settings, dsn, connections=connections.DICOMWEB) as archive:
         files = archive.files(environment)
         known = KnownDevices(archive.devices, Resolver(archive.limits), archive.limits)
         for follow in (known.follow, KnownStorages(archive, files).follow):

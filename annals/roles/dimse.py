@@ -18,7 +18,7 @@ from adapters.dimse.presentation import accept_extended, supported_by_worklist, 
 from adapters.dimse.retrieve import RetrieveService
 from adapters.dimse.serve import Server, Service
 from adapters.network.resolver import Resolver
-from annals import compose
+from annals import compose, connections
 from annals.lifeline import Lifeline
 from annals.listening import inherited_or_own
 from annals.roles import admitting
@@ -35,14 +35,12 @@ from processes.rejections import Rejections
 from processes.retrieve import Retriever
 
 _LOG = logging.getLogger("annals.roles")
-_CONNECTIONS_MIN = 4
 
 
 def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     """Receive, find and give back until the end, then drain."""
     lifeline = Lifeline(environment)
-    connections = max(_CONNECTIONS_MIN, settings.as_limits().associations_max // 4)
-    with compose.archive(settings, dsn, connections=connections) as archive:
+    with compose.archive(settings, dsn, connections=connections.of_dimse(settings)) as archive:
         files = archive.files(environment)
         known = KnownDevices(archive.devices, Resolver(archive.limits), archive.limits)
         admission = Admission(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from adapters.log.wakeups import Wakeups
-from annals import compose
+from annals import compose, connections
 from annals.lifeline import Lifeline
 from annals.settings import Settings
 from domain.errors import AnnalsError
@@ -24,7 +24,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     """Keep the read models up to the log, each in a thread of its own."""
     lifeline = Lifeline(environment)
     wakeups = Wakeups(dsn)
-    with compose.archive(settings, dsn, connections=2 * len(compose.PROJECTIONS), patient=True) as archive:
+    with compose.archive(settings, dsn, connections=connections.READER, patient=True) as archive:
         wakeups.open()
         threads = [
             threading.Thread(target=_read, args=(one, wakeups, lifeline, archive.limits), name="reader", daemon=True)

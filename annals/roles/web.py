@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from adapters.files.storages import StoredFiles
-from annals import __version__, allowance, compose
+from annals import __version__, allowance, compose, connections
 from annals.compose import Archive
 from annals.lifeline import Lifeline
 from annals.listening import inherited_or_own
@@ -30,7 +30,7 @@ _READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_on
 def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     """Answer HTTP."""
     lifeline = Lifeline(environment)
-    with compose.archive(settings, dsn, connections=4) as archive:
+    with compose.archive(settings, dsn, connections=connections.WEB) as archive:
         files = archive.files(environment)
         watch = CertificateWatch(archive)
         threading.Thread(target=watch.run, args=(lifeline.ended,), name="certificates", daemon=True).start()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from adapters.codecs.transcoder import Transcoder
 from adapters.files.storages import StoredFiles
 from adapters.log.wakeups import Wakeups
-from annals import compose, viewing
+from annals import compose, connections, viewing
 from annals.compose import Archive
 from annals.lifeline import Lifeline
 from annals.roles.committing import Committing
@@ -31,7 +31,6 @@ _NICENESS = 15
 _LOOK_SECONDS = 1.0
 _REST_FACTOR = 4
 _REST_MAX_SECONDS = 5.0
-_CONNECTIONS = 4
 
 
 def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
@@ -39,7 +38,7 @@ def run(settings: Settings, dsn: str, environment: Mapping[str, str]) -> None:
     os.nice(_NICENESS)
     lifeline = Lifeline(environment)
     wakeups = Wakeups(dsn)
-    with compose.archive(settings, dsn, connections=_CONNECTIONS, patient=True) as archive:
+    with compose.archive(settings, dsn, connections=connections.WORKER, patient=True) as archive:
         files = archive.files(environment)
         codecs = archive.codecs()
         wakeups.open()

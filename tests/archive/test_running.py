@@ -211,6 +211,7 @@ def test_P12_CLI_3_an_external_database_is_waited_for_while_running(make_archive
             {**SMALL, "ANNALS_DATABASE__DSN": server.dsn("elsewhere"), "ANNALS_LIMITS__DATABASE_TIMEOUT_SECONDS": "1"}
         )
         archive.start()
+        assert "raise max_connections" in archive.log_lines()
         until(lambda: send(archive)[0] == SUCCESS, 60, "a store succeeds")
         assert not (archive.data / "postgres").exists()
         server.stop()
@@ -414,6 +415,16 @@ def test_D29_nothing_runs_without_assertions(flags: list[str], environment: dict
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "PYTHONOPTIMIZE" in done.stderr
+
+
+@pytest.mark.soak
+def test_the_embedded_database_takes_the_processes_of_16_cores(
+    make_archive: Callable[..., Archive],
+) -> None:
+    processes = {"ANNALS_DIMSE__PROCESSES": "16", "ANNALS_DICOMWEB__PROCESSES": "8"}
+    archive = make_archive({**SMALL, **processes}).with_database().start(300)
+    assert echo(archive)
+    assert "ERROR" not in archive.log_lines()
 
 
 def test_D21_one_association_is_enough_to_run(make_archive: Callable[..., Archive]) -> None:
