@@ -14,7 +14,7 @@ _COD, _SOT = 0xFF52, 0xFF90
 _TRANSFORMATION = 13
 """Where COD, from its marker on, tells the wavelet transformation: 0 is the irreversible one (T.800 A.6.1)."""
 
-_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+EOI, _SOS = b"\xff\xd9", b"\xff\xda"
 _PADDED = 4
 """An end marker with the padding of a fragment."""
 
@@ -57,26 +57,30 @@ def is_irreversible(data: bytes) -> bool:
 def end_of_scans(data: bytes) -> int:
     """Where a JPEG codestream's last scan is ended by its marker; -1 where it is not (T.81 B.1.1.3)."""
     # An embedded thumbnail has an end of its own, before the last scan.
-    return data.find(_EOI, data.rfind(_SOS))
+    return data.find(EOI, data.rfind(_SOS))
 
 
 def has_all_tile_parts(data: bytes) -> bool:
-    """Whether a JPEG 2000 codestream's tile-parts are as long as they say (T.800 A.4.2). Raises Unfit."""
+    """Whether a JPEG 2000 codestream has all tile-parts that it tells of, whole (T.800 A.4.2). Raises Unfit."""
     try:
-        at = data.index(b"\xff\x4f\xff\x51") + 2
+        begin = data.index(b"\xff\x4f\xff\x51")
+        missing = dict.fromkeys(range(_tiles(data[begin:])), 1)
+        at = begin + 2
         while (marker := struct.unpack_from(">H", data, at)[0]) != _SOT:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
         while marker == _SOT:
-            length = int(struct.unpack_from(">I", data, at + 6)[0])
+            tile, length, number, count = struct.unpack_from(">HIBB", data, at + 4)
+            # A header may leave it open how many there are.
+            missing[tile] = max(0, count - number - 1)
             if not length:
-                return _EOI in data[-_PADDED:]
+                return EOI in data[-_PADDED:] and not any(missing.values())
             at += length
             if at + 2 > len(data):
-                return at == len(data)
+                return at == len(data) and not any(missing.values())
             (marker,) = struct.unpack_from(">H", data, at)
     except (struct.error, ValueError) as error:
         raise Unfit("the codestream has no readable header") from error
-    return True
+    return not any(missing.values())
 
 
 def _jpeg(data: bytes) -> Picture:
@@ -106,7 +110,13 @@ def _jpeg_2000(data: bytes) -> Picture:
     x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0, components = struct.unpack_from(">8IH", data, 8)
     if not (tile_x and tile_y and x0 < x1 and y0 < y1 and tile_x0 <= x0 and tile_y0 <= y0):
         raise Unfit("the codestream's size marker contradicts itself")
-    if -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y) > _TILES_MAX:
+    if _tiles(data) > _TILES_MAX:
         raise Unfit("the codestream has too many tiles")
     depth = data[42]
     return Picture(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, bool(depth & 0x80))
+
+
+def _tiles(data: bytes) -> int:
+    """How many tiles a JPEG 2000 codestream has by its size marker, which does not contradict itself."""
+    x1, y1, _, _, tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">8I", data, 8)
+    return int(-(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y))

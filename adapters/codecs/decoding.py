@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.codecs.codestreams import Picture, end_of_scans, has_all_tile_parts, is_irreversible, picture
+from adapters.codecs.codestreams import EOI, Picture, end_of_scans, has_all_tile_parts, is_irreversible, picture
 from adapters.codecs.image import Image
 from adapters.codecs.unfit import Unfit
 from domain.transcoding import (
@@ -109,13 +111,29 @@ def _from_library(data: bytes, syntax: str, image: Image, seen: Picture) -> Arra
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
         return _jpeg(data, seen, "RGB")
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
-        return np.asarray(imagecodecs.jpegls_decode(data))
+        # CharLS takes what a cut picture lacks for zeros, for seconds, unless a marker stops it.
+        return np.asarray(imagecodecs.jpegls_decode(data + EOI))
     # OpenJPH's samples wrap round where the loss takes them past their range: white would become black.
     if syntax in (JPEG_2000, JPEG_2000_LOSSLESS) or is_irreversible(data):
         return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
     if not has_all_tile_parts(data):
         raise Unfit(_CUT)
-    return np.asarray(imagecodecs.htj2k_decode(data, planar=False))
+    with raising_what_is_passed_over():
+        return np.asarray(imagecodecs.htj2k_decode(data, planar=False))
+
+
+@contextlib.contextmanager
+def raising_what_is_passed_over() -> Iterator[None]:
+    """OpenJPH's errors between two lines are only printed, the lines after them stay unwritten. Raises Unfit."""
+    passed_over: list[bool] = []
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook, sys.unraisablehook = (lambda *_: None), (lambda _: passed_over.append(True))
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+    if passed_over:
+        raise Unfit("the codec passed over an error in the middle of the picture")
 
 
 def _jpeg(data: bytes, seen: Picture, coded: str) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.codecs.decoding import Array
+from adapters.codecs.decoding import Array, raising_what_is_passed_over
 from adapters.codecs.image import Image
 from adapters.codecs.unfit import Unfit
 from domain.transcoding import (
@@ -124,7 +124,8 @@ def encoder(syntax: str, image: Image, colour: str) -> Callable[[Array], bytes]:
 
     def encoded(array: Array) -> bytes:
         try:
-            data = encode(array)
+            with raising_what_is_passed_over():
+                data = encode(array)
         except Unfit:
             raise
         except Exception as error:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,11 +36,13 @@ from domain.transcoding import (
     ENCODED,
     EXPLICIT,
     HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
     JPEG_EXTENDED,
     JPEG_LOSSLESS_SV1,
     JPEG_LS,
+    JPEG_LS_NEAR,
     NATIVE,
     RLE,
 )
@@ -101,7 +104,37 @@ def test_B14_TS_3_a_picture_that_is_cut_is_never_taken_for_a_whole_one(
         transcoder.converted(stored, EXPLICIT)
 
 
-@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS_SV1, HTJ2K_LOSSLESS])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut", "ended"])
+def test_B14_TS_3_a_picture_that_is_cut_between_two_of_its_parts_is_never_taken_for_a_whole_one(
+    transcoder: Transcoder, tmp_path: Path, end: bytes
+) -> None:
+    encoded = transcoded(transcoder, saved(made(), tmp_path / "source.dcm"), HTJ2K_LOSSLESS_RPCL)
+
+    def without_last_resolution(whole: bytes) -> bytes:
+        return whole[: whole.rindex(b"\xff\x90\x00\x0a")] + end
+
+    short = _with_codestream(tmp_path / "cut.dcm", encoded, without_last_resolution)
+    with opened(short) as stored, pytest.raises(Refused, match="ends in the middle"):
+        transcoder.converted(stored, EXPLICIT)
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_LS_NEAR])
+def test_B14_a_cut_picture_takes_no_longer_than_a_whole_one(tmp_path: Path, syntax: str) -> None:
+    impatient = Transcoder(replace(Limits(), codec_cpu_seconds=1), 1)
+    try:
+        image = made(8, 8, samples=3, photometric="RGB", rows=17, columns=16)
+        encoded = transcoded(impatient, saved(image, tmp_path / "source.dcm"), syntax)
+        for cut in range(50, 74):
+            short = _with_codestream(tmp_path / "cut.dcm", encoded, lambda whole, cut=cut: whole[:cut])
+            with opened(short) as stored, pytest.raises(Refused, match="codestream"):
+                impatient.converted(stored, EXPLICIT)
+    finally:
+        impatient.close()
+
+
+@pytest.mark.parametrize(
+    "syntax", [JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS_SV1, JPEG_LS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL]
+)
 def test_TS_3_a_whole_picture_without_its_end_marker_is_decoded(
     transcoder: Transcoder, tmp_path: Path, syntax: str
 ) -> None:
@@ -123,6 +156,27 @@ def test_TS_3_a_whole_picture_that_ends_in_the_gray_of_a_cut_one_is_decoded(
     source = saved(image, tmp_path / "source.dcm")
     decoded = dcmread(transcoded(transcoder, transcoded(transcoder, source, syntax), EXPLICIT)).pixel_array
     assert (decoded[-1] == samples[-1]).all()
+
+
+def test_B14_TS_3_a_picture_is_refused_of_which_a_library_passes_over_a_part(
+    transcoder: Transcoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenJPH's errors between two lines are only printed; the lines after them are what was in memory before."""
+    passed_over: list[object] = []
+    encoded = transcoded(transcoder, saved(made(rows=64, columns=64), tmp_path / "source.dcm"), HTJ2K_LOSSLESS)
+    (whole,) = generate_frames(dcmread(encoded).PixelData, number_of_frames=1)
+    for at in range(200, len(whole), 400):
+        damaged = whole[:at] + bytes(40) + whole[at + 40 :]
+        path = _with_codestream(tmp_path / "damaged.dcm", encoded, lambda _, damaged=damaged: damaged)
+        with monkeypatch.context() as patch, contextlib.suppress(imagecodecs.Htj2kError):
+            patch.setattr(sys, "unraisablehook", lambda _: passed_over.append(None))
+            passed_over.clear()
+            imagecodecs.htj2k_decode(damaged)
+        if passed_over:
+            with opened(path) as stored, pytest.raises(Refused, match="passed over"):
+                transcoder.converted(stored, EXPLICIT)
+            return
+    raise AssertionError("no damage that the library passes over")
 
 
 def test_B14_a_progressive_bomb_ends_at_the_time_a_frame_may_take(tmp_path: Path) -> None:
