@@ -12,7 +12,14 @@ from adapters.dicom.frames import ITEM, SEQUENCE_END
 from domain.limits import Limits
 
 EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH = 0x7FE00001, 0x7FE00002, 0x7FE00003
-_STARTS = (b"\xff\xd8", b"\xff\x4f", b"\x00\x00\x00\x0cjP")
+_RLE_SEGMENTS_MAX, _RLE_HEADER = 15, 64
+_STARTS = (
+    *(b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP"),
+    *(struct.pack("<II", segments, _RLE_HEADER) for segments in range(1, _RLE_SEGMENTS_MAX + 1)),
+)
+"""How the codestream of a frame begins: JPEG and JPEG-LS, JPEG 2000 alone and in its file format, RLE (PS3.5 G.5)."""
+
+_START_MAX = max(map(len, _STARTS))
 _BASIC_OFFSET_MAX = 0xFFFF_FFFE
 _ITEM_HEADER = 8
 
@@ -110,15 +117,15 @@ class Frames:
             fragments = [fragment for fragment in fragments if fragment[1]]
         if len(fragments) == frames:
             return [[fragment] for fragment in fragments]
-        if frames == 1 and fragments:
-            return [fragments]
         if len(fragments) < frames:
             raise Unfit("there are fewer fragments than frames")
         begins = [
             number
             for number, (position, length) in enumerate(fragments)
-            if self._source.peek(position, min(6, length)).startswith(_STARTS)
+            if self._source.peek(position, min(_START_MAX, length)).startswith(_STARTS)
         ]
+        if frames == 1 and len(begins) < 2:
+            return [fragments]
         if len(begins) != frames or begins[0] != 0:
             raise Unfit("which fragments belong to which frame cannot be told")
         return [fragments[begin:end] for begin, end in zip(begins, [*begins[1:], len(fragments)], strict=True)]

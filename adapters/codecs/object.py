@@ -117,6 +117,15 @@ class StoredObject:
             raise Unfit("the pixel data is not encapsulated")
         return image
 
+    def check_described(self) -> None:
+        """Refuse native pixel data of which frames or samples would be left behind; padding may be. Raises Unfit."""
+        image = self.image()
+        if self.pixels is not None and self.syntax in NATIVE:
+            more = self.pixels.length - (image.frame_bits * image.frames + 15) // 16 * 2
+            # A frame, or half of one: what is called YBR_FULL_422 may have all of its samples.
+            if more > 0 and more * 16 >= image.frame_bits:
+                raise Unfit("there is more pixel data than is described")
+
     def native_bytes(self) -> int:
         """How large the object may be in another syntax, but for what an encoder adds to noise."""
         if self.pixels is None or self.syntax in NATIVE:

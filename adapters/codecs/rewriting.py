@@ -57,6 +57,7 @@ def framing(stored: StoredObject, wanted: str) -> Callable[[int], bytes]:
 
     Raises Unfit, as it does.
     """
+    stored.check_described()
     described = stored.image()
     colour = colour_after(stored.syntax, described)
     if colour == YBR_PARTIAL:

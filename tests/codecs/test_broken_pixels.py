@@ -179,6 +179,35 @@ def test_B14_TS_3_a_picture_is_refused_of_which_a_library_passes_over_a_part(
     raise AssertionError("no damage that the library passes over")
 
 
+@pytest.mark.parametrize("told", [1, 2])
+@pytest.mark.parametrize("syntax", [EXPLICIT, RLE, JPEG_LS, JPEG_2000_LOSSLESS, JPEG_LOSSLESS_SV1])
+def test_B15_TS_3_no_frame_is_dropped_where_fewer_are_described(
+    transcoder: Transcoder, tmp_path: Path, syntax: str, told: int
+) -> None:
+    path = transcoded(transcoder, saved(made(frames=3), tmp_path / "source.dcm"), syntax)
+    image = dcmread(path)
+    image.NumberOfFrames = told
+    image.save_as(path)
+    with opened(path) as stored, pytest.raises(Refused, match=r"more pixel data|which frame"):
+        transcoder.converted(stored, JPEG_EXTENDED if syntax == JPEG_LS else JPEG_LS)
+
+
+def test_C8_2_colours_that_each_pixel_has_are_not_taken_for_shared_ones(transcoder: Transcoder, tmp_path: Path) -> None:
+    """Some senders call all samples YBR_FULL_422: two thirds of them would be taken for all."""
+    image = made(8, 8, samples=3, photometric="YBR_FULL_422", rows=16, columns=16)
+    with opened(saved(image, tmp_path / "a.dcm")) as stored, pytest.raises(Refused, match="more pixel data"):
+        transcoder.converted(stored, JPEG_LS)
+
+
+def test_B08_padding_behind_the_pixels_hinders_no_conversion(transcoder: Transcoder, tmp_path: Path) -> None:
+    image = made()
+    expected = bytes(image.PixelData)
+    image.PixelData = expected + bytes(len(expected) // 3)
+    source = saved(image, tmp_path / "source.dcm")
+    back = dcmread(transcoded(transcoder, transcoded(transcoder, source, JPEG_LS), EXPLICIT))
+    assert back.PixelData == expected
+
+
 def test_B14_a_progressive_bomb_ends_at_the_time_a_frame_may_take(tmp_path: Path) -> None:
     encoded = io.BytesIO()
     Image.fromarray(np.zeros((4096, 4096), "u1")).save(encoded, "JPEG", progressive=True)

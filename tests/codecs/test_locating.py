@@ -20,7 +20,7 @@ from processes.pixel_ports import Stored
 from tests.codecs.pictures import EXPLICIT, made, opened, saved
 from tests.edges import edges
 
-FRAMES = [b"\xff\x4f" + bytes([number]) * (60 + 2 * number) for number in range(5)]
+FRAMES = [b"\xff\x4f\xff\x51" + bytes([number]) * (58 + 2 * number) for number in range(5)]
 
 
 def _item(value: bytes) -> bytes:
@@ -93,7 +93,7 @@ def test_C7_7_the_extended_offset_table_is_followed(tmp_path: Path) -> None:
 
 def test_C7_7_what_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
     """PS3.5 A.4: without offsets only the frames' own markers tell."""
-    nameless = [frame.replace(b"\xff\x4f", b"\0\0") for frame in FRAMES]
+    nameless = [frame.replace(b"\xff\x4f\xff\x51", bytes(4)) for frame in FRAMES]
     for number, (data, count) in enumerate(
         [
             (_in_pieces(nameless, offsets=False), 5),
@@ -139,7 +139,7 @@ def test_C7_7_one_frame_of_many_is_found_without_reading_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PS3.5 A.4: offset tables are there for that."""
-    big = [b"\xff\x4f" + bytes(200_000)] * 100
+    big = [b"\xff\x4f\xff\x51" + bytes(200_000)] * 100
     paths = {
         "table": _encapsulated(tmp_path / "a.dcm", encapsulate(big, has_bot=True), 100),
         "none": _encapsulated(tmp_path / "b.dcm", encapsulate(big, has_bot=False), 100),
