@@ -38,6 +38,9 @@ JPEG_2000_DECIBELS = 50
 HTJ2K_STEP = 0.001
 """The quantization step of lossy HTJ2K, as a part of the range of a frame's samples."""
 
+_LEAST_SPAN = 8
+"""Samples that differ by less, as those of a mask do, could all become alike within what is lost."""
+
 _BY_PIXEL = 2
 _SMALL_FRAME = 1024
 """In bytes; pyjpegls' buffer has no room for a header beside the noise of some hundred."""
@@ -143,8 +146,11 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
     import imagecodecs
 
     patterns, precision = _patterns(array, image, syntax)
+    span = int(array.max()) - int(array.min()) if syntax in ENCODED_LOSSY else 0
     if syntax in ENCODED_LOSSY and precision > image.bits_stored:
         raise Unfit("bits beside the stored ones would be lost")
+    if 0 < span < _LEAST_SPAN:
+        raise Unfit("samples of so few values are not compressed with loss")
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
         colours: dict[str, Any] = {}
         if image.samples == 3:
@@ -165,7 +171,7 @@ def _encoded(array: Array, syntax: str, image: Image, colour: str) -> bytes:
     # OpenJPH takes the samples as they are.
     bits = array.dtype.itemsize * 8 if syntax == HTJ2K else precision
     # How much of what the bits can tell the samples use: else a narrow picture would drown in the error allowed.
-    part = (int(array.max()) - int(array.min())) / ((1 << bits) - 1)
+    part = span / ((1 << bits) - 1)
     if syntax == HTJ2K:
         return bytes(_htj2k(syntax, image, colour)(array, HTJ2K_STEP * (part or 1)))
     # Words are taken for ones of 16 bits, also where their precision is that of bytes.

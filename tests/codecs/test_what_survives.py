@@ -253,6 +253,17 @@ def test_C8_2_the_indices_of_a_palette_are_never_compressed_with_loss(
             transcoder.converted(stored, syntax)
 
 
+@pytest.mark.parametrize("allocated", [8, 16])
+def test_C8_2_a_mask_is_never_compressed_with_loss(transcoder: Transcoder, tmp_path: Path, allocated: int) -> None:
+    """All of its samples may become alike within what JPEG-LS is allowed to lose, and most with the wavelets."""
+    image = Kind(allocated, 8 if allocated == 8 else 12).image()
+    image.PixelData = np.random.default_rng(1).integers(0, 2, (16, 16)).astype(f"<u{allocated // 8}").tobytes()
+    source = saved(image, tmp_path / "a.dcm")
+    for syntax in LOSSY - {JPEG_EXTENDED if allocated == 8 else JPEG_BASELINE}:
+        with opened(source) as stored, pytest.raises(Refused, match="so few values"):
+            transcoder.converted(stored, syntax)
+
+
 @pytest.mark.parametrize(
     ("syntax", "kind", "decibels"),
     [
