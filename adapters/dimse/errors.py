@@ -13,6 +13,10 @@ class ConnectionFailed(DimseError):
     """No TCP or TLS connection came about."""
 
 
+class TlsFailed(ConnectionFailed):
+    """The peer takes connections, and no TLS came about on ours."""
+
+
 class AssociationRejected(DimseError):
     """The peer answered A-ASSOCIATE-RJ; the numbers are PS3.8 Table 9-21's."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adapters.dimse.agreed import Parties
 from adapters.dimse.associate_request import MalformedAssociate, Proposal
 from adapters.dimse.association import Association
 from adapters.dimse.command import C_ECHO_RQ, C_STORE_RQ, MEDIUM_PRIORITY, Command
-from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed
+from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed, TlsFailed
 from adapters.dimse.negotiation import VERIFICATION, encode_request, parse_accept
 from adapters.dimse.wire import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, INVALID_PDU_PARAMETER, UNEXPECTED_PDU, Wire
 from adapters.tls.faults import tls_fault
@@ -51,14 +52,16 @@ def associate(
         for number, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
     ]
     wire = Wire(_connect(host, address or host, port, limits, tls), limits)
-    wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits, as_scp)])
+    with _handshake_told():
+        wire.write([encode_request(calling_ae_title, called_ae_title, proposals, limits, as_scp)])
     if on_progress:
         try:
             wire.wait(limits.dimse_timeout_seconds, limits.pending_interval_seconds, on_progress)
         except BaseException:
             wire.close()
             raise
-    kind, body = wire.read(limits.dimse_timeout_seconds)
+    with _handshake_told():
+        kind, body = wire.read(limits.dimse_timeout_seconds)
     if kind == ASSOCIATE_RJ:
         result, source, reason = bytes(body[1:4]).ljust(3, b"\0")
         wire.close()
@@ -89,7 +92,22 @@ def _connect(host: str, address: str, port: int, limits: Limits, tls: ssl.SSLCon
     try:
         return tls.wrap_socket(connection, server_hostname=host.removesuffix("."))
     except OSError as error:
-        raise ConnectionFailed(f"no TLS connection: {tls_fault(error)}") from error
+        raise _tls_failed(error) from error
+
+
+@contextmanager
+def _handshake_told() -> Iterator[None]:
+    """In TLS 1.3 a peer looks at our certificate when our handshake is over: its refusal is one of the handshake."""
+    try:
+        yield
+    except AssociationEnded as ended:
+        if isinstance(ended.__cause__, ssl.SSLError):
+            raise _tls_failed(ended.__cause__) from ended.__cause__
+        raise
+
+
+def _tls_failed(error: OSError) -> TlsFailed:
+    return TlsFailed(f"no TLS connection: {tls_fault(error)}")
 
 
 def echo(association: Association) -> int:

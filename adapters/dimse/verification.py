@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from adapters.dimse import requestor
 from adapters.dimse.associate_request import MalformedAssociate
-from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed, DimseError
+from adapters.dimse.errors import AssociationEnded, AssociationRejected, ConnectionFailed, DimseError, TlsFailed
 from adapters.dimse.negotiation import VERIFICATION
 from domain.device import DeviceAdded
 from domain.errors import Refused
@@ -119,8 +119,8 @@ def _is_timeout(error: Exception) -> bool:
 
 def _in_words(error: Exception, device: DeviceAdded, calling_ae_title: str, limits: Limits) -> str:
     match error:
-        case ConnectionFailed(__cause__=ssl.SSLError()):
-            return f"no TLS connection: {_told(str(error).partition(': ')[2] or str(error))}"
+        case TlsFailed():
+            return _told(str(error))
         case ConnectionFailed(__cause__=OSError() as cause) | (UnicodeError() as cause):
             return _no_connection(cause, device.host, device.port, limits)
         case AssociationRejected(source=1, reason=3):
@@ -144,7 +144,7 @@ def _no_connection(cause: Exception, host: str, port: int, limits: Limits) -> st
     if isinstance(cause, ConnectionRefusedError):
         return f"the machine {host} is there, but nothing listens at port {port}"
     if isinstance(cause, TimeoutError):
-        return f"no answer within {limits.connect_timeout_seconds:g} s: is it switched on, is a firewall between?"
+        return f"no answer within {limits.connect_timeout_seconds:.2g} s: is it switched on, is a firewall between?"
     if isinstance(cause, OSError) and cause.errno in _NO_WAY:
         return f"there is no way to {host} from here"
     return _told(str(cause))

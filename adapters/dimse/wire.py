@@ -224,7 +224,7 @@ class Wire:
             if self._is_tls and isinstance(error, TimeoutError) and error.errno is None:
                 return 0
             self.close()
-            raise AssociationEnded(f"the connection was lost ({error.strerror or type(error).__name__})") from None
+            raise AssociationEnded(f"the connection was lost ({error.strerror or type(error).__name__})") from error
         if not got:
             if self._stopping:
                 self.abort(UNSPECIFIED, "the server is stopping")
@@ -251,7 +251,7 @@ class Wire:
                 sent = 0
             except OSError as error:
                 self.close()
-                raise AssociationEnded(f"the connection was lost ({error.strerror or type(error).__name__})") from None
+                raise AssociationEnded(f"the connection was lost ({error.strerror or type(error).__name__})") from error
             if not sent or time.monotonic() > deadline:
                 self.close()
                 raise AssociationEnded("the peer does not read what it is sent")

@@ -31,7 +31,7 @@ def tls_fault(error: OSError) -> str:
     """Why no TLS connection came about, or was lost; about the peer, as "it"."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         return "it closed the connection in the handshake"
     if isinstance(error, ssl.SSLError):
         return _REASONS.get(error.reason or "", f"TLS error {error.reason or type(error).__name__}")

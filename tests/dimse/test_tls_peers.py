@@ -20,6 +20,7 @@ from adapters.dimse import requestor
 from adapters.dimse.association import Association
 from adapters.dimse.command import C_FIND_RQ
 from adapters.dimse.errors import AssociationEnded, ConnectionFailed, DimseError
+from adapters.dimse.handshake import shake_hands
 from adapters.dimse.places import Places
 from adapters.dimse.wire import Wire
 from adapters.tls.contexts import Ask, Pair, Profile, client_context, server_context
@@ -323,10 +324,12 @@ def acceptor(context: ssl.SSLContext) -> Iterator[int]:
     listening.settimeout(60)
 
     def serve() -> None:
-        with contextlib.suppress(OSError), listening.accept()[0] as connection:
-            connection.settimeout(60)
-            with context.wrap_socket(connection, server_side=True) as shaken:
-                shaken.recv(1)
+        with (
+            contextlib.suppress(OSError, ConnectionFailed),
+            listening.accept()[0] as connection,
+            shake_hands(context, connection, replace(LIMITS, tls_handshake_timeout_seconds=60)) as shaken,
+        ):
+            shaken.recv(1)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -393,6 +396,17 @@ def test_B65_NET_3_a_server_of_old_versions_is_not_spoken_to(tmp_path: Path) -> 
     context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     with acceptor(context) as port:
         assert "no TLS" in outgoing(port)
+
+
+@pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_B65_NET_3_why_a_server_refuses_our_certificate_is_told_in_every_version(
+    tmp_path: Path, highest: ssl.TLSVersion
+) -> None:
+    context = careless(SERVER, tmp_path)
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, highest
+    context.load_verify_locations(cadata=OTHER_CA.pem.decode())
+    with acceptor(context) as port:
+        assert outgoing(port) == "no TLS connection: it does not trust our certificate (unknown CA)"
 
 
 def test_B22_NET_3_a_server_that_is_silent_or_speaks_no_TLS_is_left_in_time() -> None:

@@ -114,6 +114,21 @@ def test_DEV_3_a_peer_that_does_not_speak_TLS_is_said_so() -> None:
     assert done.said.startswith("no TLS connection")
 
 
+@pytest.mark.parametrize(("keep_open", "words"), [(True, "no handshake came about in time"), (False, "it closed")])
+def test_DEV_3_a_peer_that_says_nothing_to_TLS_or_ends_it_is_not_taken_for_a_machine_that_is_off(
+    keep_open: bool, words: str
+) -> None:
+    with acceptor([], keep_open=keep_open) as port:
+        done = verify(
+            DeviceAdded("SCP", "127.0.0.1", port),
+            calling_ae_title="ANNALS",
+            limits=LIMITS,
+            tls=ssl.create_default_context(),
+        )
+    assert done.said.startswith(f"no TLS connection: {words}")
+    assert done.outcome == ("timeout" if keep_open else "refused")
+
+
 def test_DEV_3_why_a_certificate_is_refused_is_said_to_its_end() -> None:
     unknown, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     issued = unknown.issue_cert("127.0.0.1")
