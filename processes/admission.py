@@ -81,6 +81,13 @@ class Admission:
             return TurnedAway.NOT_NOW
         return away
 
+    def claimed(self, calling: str, address: str) -> DeviceAdded | None:
+        """The device that a caller says it is, whose certificate it has to show; our own probe is none of our title."""
+        known = self.devices.titled(calling)
+        if known and self._is_own_probe(calling, address) and not self.devices.is_at(known, address):
+            return None
+        return known
+
     def check(self, calling: str, address: str, needed: Iterable[Right]) -> None:
         """Raises :class:`Refused` where a peer lacks a right now, however long its association has been open."""
         if self._fault(calling, address, needed):

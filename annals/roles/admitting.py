@@ -39,7 +39,8 @@ def admit(admission: Admission, trust: Trust) -> Callable[[AssociationRequest], 
         if away:
             return replace(_ANSWERS[away], why=away.value)
         try:
-            fault = trust.fault_of(calling, request.peer_certificates, admission.devices.titled(calling))
+            claimed = admission.claimed(calling, request.peer_address)
+            fault = trust.fault_of(calling, request.peer_certificates, claimed)
         except Unavailable as error:
             return replace(TEMPORARY_CONGESTION, why=str(error))
         return replace(CALLING_AE_NOT_RECOGNISED, why=fault) if fault else None

@@ -327,6 +327,17 @@ def test_NET_1_the_plain_worklist_port_answers_an_echo_and_takes_no_images(site:
     assert site.archive.dcmtk_to("storescu", site.plain_worklist_port, "-aet", "SOMEONE", image).returncode != 0
 
 
+def test_B29_another_archive_with_our_AE_title_may_use_TLS_and_this_one_stays_ready(site: Site) -> None:
+    site.archive.annals("device", "add", "ANNALS", "192.0.2.7", "104")
+    try:
+        certificate, _ = site.files(issue("other archive", CA, days=LONG))
+        site.archive.annals("certificate", "upload", "--device", "ANNALS", certificate)
+        site.archive.annals("device", "tls", "ANNALS", "on")
+        until_everywhere(site.archive.ready, 60, "each process is ready")
+    finally:
+        site.archive.annals("device", "remove", "ANNALS")
+
+
 def test_readiness_asks_each_port_over_its_own_way(site: Site) -> None:
     parts = site.archive.health()[1]["parts"]
     for name in ("dimse", "dimse-tls", "worklist", "worklist-tls"):

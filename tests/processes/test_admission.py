@@ -142,6 +142,16 @@ def test_the_readiness_check_gets_an_association_and_no_right(address: str) -> N
     assert caught.value.because is Because.NOT_AUTHORISED
 
 
+def test_B29_the_readiness_check_is_not_the_device_elsewhere_that_has_our_AE_title() -> None:
+    other = DeviceAdded("ANNALS", "192.0.2.7", 104, use_tls=True, certificate="0" * 64)
+    admission = closed(other)
+    assert admission.claimed("ANNALS", "127.0.0.1") is None
+    assert admission.claimed("ANNALS", "192.0.2.7") is other
+    assert closed(replace(other, host="127.0.0.1")).claimed("ANNALS", "127.0.0.1") is not None
+    with pytest.raises(Refused):
+        admission.check("ANNALS", "127.0.0.1", (Right.FIND,))
+
+
 def test_NET_4_accept_any_lets_everybody_in_and_a_registered_title_keeps_to_its_rights() -> None:
     known = book(DeviceAdded("CT", "192.0.2.7", 104, rights=("UPLOAD",)))
     admission = Admission(known, "ANNALS", OPEN_TO_ALL)
