@@ -26,10 +26,10 @@ def certifier(archive: Archive) -> Certifier:
     from adapters.tls.keys import PrivateKeys
     from adapters.tls.reading import is_signed_by, present
     from adapters.tls.revocation import read_list
+    from adapters.tls.trial import trial_fault
 
-    return Certifier(
-        archive.log, PrivateKeys(archive.database), present, read_list, is_signed_by, utc_now, archive.limits
-    )
+    keys = PrivateKeys(archive.database)
+    return Certifier(archive.log, keys, present, read_list, is_signed_by, trial_fault, utc_now, archive.limits)
 
 
 def registrar(archive: Archive) -> Registrar:

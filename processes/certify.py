@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain import certificate, revocation
-from domain.certificate import KIND, SERVER, Certificate, IsSignedBy, Presented, Role
+from domain.certificate import KIND, SERVER, Certificate, IsSignedBy, Presented, Role, ServerSet
 from domain.errors import InvalidInput
 from domain.event import Actor, Event
 from domain.limits import Limits
@@ -19,6 +19,9 @@ Files = Mapping[Role, tuple[bytes, bytes | None]]
 
 Present = Callable[[bytes, bytes | None, Limits], tuple[Presented, str]]
 
+TrialFault = Callable[[Role, Certificate, str, Certificate], str]
+"""Why a peer that trusts the last one alone would not take a certificate with its private key, or nothing."""
+
 ReadList = Callable[[bytes, Iterable[Certificate], Limits], RevocationListInstalled]
 
 
@@ -26,7 +29,8 @@ ReadList = Callable[[bytes, Iterable[Certificate], Limits], RevocationListInstal
 class Certifier:
     """Changes which certificates are in use.
 
-    ``present`` and ``read_list`` read files; see :mod:`adapters.tls.reading` and :mod:`adapters.tls.revocation`.
+    ``present`` and ``read_list`` read files; see :mod:`adapters.tls.reading`, :mod:`adapters.tls.revocation` and
+    :mod:`adapters.tls.trial`.
     """
 
     log: Log
@@ -34,6 +38,7 @@ class Certifier:
     present: Present
     read_list: ReadList
     is_signed_by: IsSignedBy
+    trial_fault: TrialFault
     clock: Callable[[], datetime]
     limits: Limits
 
@@ -59,25 +64,32 @@ class Certifier:
                     *(one for role, read in readable for one in certificate.faults_of(role, read, now, self.limits)),
                 ]
             )
+
+        def verb(installed: ServerSet) -> list[Event]:
+            facts = certificate.install(installed, uploaded, self.is_signed_by, now, self.limits, demo)
+            ca = certificate.fold([*installed.values(), *facts]).get(Role.CA)
+            if ca:
+                self._try_out(uploaded, keys, ca.certificate)
+            return facts
+
         before = self._key_names()
         # A fact whose key is not there would close the TLS ports: the key is durable first.
         for name, key in keys.items():
             self.keys.keep(name, key)
         try:
-            return self.log.change(
-                KIND,
-                SERVER,
-                certificate.install,
-                uploaded,
-                self.is_signed_by,
-                now,
-                self.limits,
-                demo,
-                fold=certificate.fold,
-                by=by,
-            )
+            return self.log.change(KIND, SERVER, verb, fold=certificate.fold, by=by)
         finally:
             self.keys.forget((before | set(keys)) - self._key_names())
+
+    def _try_out(self, uploaded: Mapping[Role, Presented], keys: Mapping[str, str], ca: Certificate) -> None:
+        faults = [
+            f"{role.value}: peers that trust the CA {ca.subject!a} do not take it: {fault}"
+            for role, presented in uploaded.items()
+            if (key := keys.get(presented.private_key))
+            and (fault := self.trial_fault(role, presented.certificate, key, ca))
+        ]
+        if faults:
+            raise InvalidInput(faults)
 
     def remove(self, role: Role, by: Actor) -> list[Event]:
         """Take a certificate of the server's own set out of use; its key is forgotten."""

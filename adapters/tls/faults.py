@@ -38,3 +38,9 @@ def tls_fault(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no handshake came about in time"
     return error.strerror or type(error).__name__
+
+
+def openssl_words(error: ssl.SSLError) -> str:
+    """What OpenSSL says of a certificate, a key or both."""
+    said = getattr(error, "verify_message", "") or error.reason or type(error).__name__
+    return str(said).replace("_", " ").lower()

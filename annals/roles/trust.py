@@ -6,10 +6,12 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from adapters.tls.contexts import Ask, CheckedContext, Pair, Profile, client_context, server_context
+from adapters.tls.faults import openssl_words
 from adapters.tls.keys import PrivateKeys
 from annals.compose import Archive
 from annals.settings import TlsSettings
@@ -49,6 +51,14 @@ class _Seen:
         return ca.certificate if ca else None
 
 
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise Unavailable(f"TLS cannot use our certificates: {openssl_words(error)}: upload others") from error
+
+
 class Trust:
     """Asks at every connection whether the certificates have changed; while the database is away the last hold."""
 
@@ -72,7 +82,9 @@ class Trust:
                 ask = Ask.OPTIONAL if devices else Ask.NOT
                 if self._settings.require_client_certificate:
                     ask = Ask.REQUIRED
-                seen.server = seen.check(server_context(self._profile, self._pair(seen, Role.SCP), trusted, ask))
+                pair = self._pair(seen, Role.SCP)
+                with _usable():
+                    seen.server = seen.check(server_context(self._profile, pair, trusted, ask))
             return seen.server
 
     def client_context(self, device: DeviceAdded) -> ssl.SSLContext | None:
@@ -85,12 +97,9 @@ class Trust:
                 known = certificates.of_devices(seen.in_use).get(device.ae_title)
                 if known is None:
                     raise Unavailable(f"{device.ae_title!a} uses TLS and its certificate is not known: upload it")
-                context = client_context(
-                    self._profile,
-                    self._pair(seen, Role.SCU),
-                    [known.pem],
-                    check_host=known.is_ca and self._settings.check_host_name,
-                )
+                pair, check_host = self._pair(seen, Role.SCU), known.is_ca and self._settings.check_host_name
+                with _usable():
+                    context = client_context(self._profile, pair, [known.pem], check_host=check_host)
                 seen.clients[device.ae_title] = seen.check(context)
             return seen.clients[device.ae_title]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydicom import dcmread
@@ -624,6 +625,17 @@ def test_B57_a_refused_upload_says_every_fault_and_the_old_set_stays(site: Site)
     for fault in ("ca: it is no CA certificate", "scp: it has expired", "scp: it is not signed by the CA", "scu: "):
         assert fault in refused.stderr
     assert site.archive.annals("certificate", "list").stdout == before
+    assert site.echoes()
+
+
+def test_B57_a_pair_that_no_peer_would_take_is_refused_and_the_old_one_stays(site: Site) -> None:
+    odd = issue("odd curve", CA, key=ec.generate_private_key(ec.SECP256K1()), days=LONG)
+    refused = upload(site, check=False, scp=odd)
+    assert refused.returncode == 2
+    assert (
+        "scp: peers that trust the CA 'CN=Hospital CA' do not take it: its key is of no kind that TLS has"
+        in refused.stderr
+    )
     assert site.echoes()
 
 

@@ -70,6 +70,8 @@ def issue(
     purposes: tuple[str, ...] = BOTH,
     usage: bool = True,
     hosts: tuple[str, ...] = ("localhost",),
+    path_length: int | None = None,
+    more: tuple[x509.ExtensionType, ...] = (),
 ) -> Issued:
     """A certificate by a signer, or self-signed; valid from and to these days from now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -85,7 +87,7 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + timedelta(days=days[0]))
         .not_valid_after(now + timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
     )
     if usage:
         builder = builder.add_extension(
@@ -97,6 +99,8 @@ def issue(
             builder = builder.add_extension(extended, critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=True)
     return Issued(builder.sign(signer.key if signer else key, hashes.SHA256()), key)
 
 
