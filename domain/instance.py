@@ -122,6 +122,13 @@ class Instance:
         """Whether a file is what the instance, or an earlier version of it, is made of."""
         return any((one.storage, one.path) == (storage, path) for one in (self.stored.content, *self.earlier))
 
+    def needs(self, content: Content) -> bool:
+        """Whether history needs this file: it is the instance's, an earlier version's, or an ignored duplicate's."""
+        place = self.place_of(content.digest, content.transfer_syntax_uid)
+        if place is None:
+            return content.digest in self.ignored
+        return (place.storage, place.path) == (content.storage, content.path)
+
 
 def evolve(instance: Instance | None, event: Event) -> Instance | None:
     """The state after one more fact."""

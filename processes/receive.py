@@ -124,7 +124,7 @@ class Receiver:
         self._failpoint("receive.recorded")
         for fact in facts:
             if isinstance(fact, DuplicateRefused):
-                raise _refusal(fact.difference)
+                raise self._refused(incoming, stored, fact.difference)
         if not facts and self._is_lost(incoming, header, stored, by, cause):
             facts = record()
         if any(isinstance(fact, InstanceReplaced) for fact in facts):
@@ -166,7 +166,7 @@ class Receiver:
         uid, new = stored.sop_instance_uid, stored.content
         known = self._state(uid)
         if instance.is_refused(known, stored, self._same_patient(known, header)):
-            raise _refusal("identity")
+            raise self._refused(incoming, stored, "identity")
         place = known.place_of(new.digest, new.transfer_syntax_uid) if known else None
         if place in (None, new):
             return False
@@ -184,6 +184,16 @@ class Receiver:
             _LOG.warning("a second copy of %s stays in %s for the reconciliation: %s", uid, new.storage, error)
         return False
 
+    def _refused(self, incoming: Incoming, stored: InstanceStored, difference: str) -> Refused:
+        """The refusal of what contradicts the instance; nothing of it stays."""
+        uid, new = stored.sop_instance_uid, stored.content
+        try:
+            incoming.take_back(lambda: self._is_needed(uid, new))
+        except (Refused, OSError) as error:
+            _LOG.warning("a refused duplicate of %s stays in %s for the reconciliation: %s", uid, new.storage, error)
+        said = f"SOP Instance UID is stored already with another {difference}"
+        return Refused(Because.IDENTIFIER_DOES_NOT_MATCH, said)
+
     def _fault_of(self, place: Content, new: Content) -> str:
         if (place.storage, place.path) == (new.storage, new.path):
             return "another file has its name, whose header is not of the same length"
@@ -195,14 +205,10 @@ class Receiver:
             known = self._state(sop_instance_uid)
         except Unavailable:
             return True
-        return known is None or known.is_made_of(content.storage, content.path)
+        return known is None or known.needs(content)
 
     def _state(self, sop_instance_uid: str) -> instance.Instance | None:
         return instance.fold(recorded.event for recorded in self._log.stream(instance.KIND, sop_instance_uid))
-
-
-def _refusal(difference: str) -> Refused:
-    return Refused(Because.IDENTIFIER_DOES_NOT_MATCH, f"SOP Instance UID is stored already with another {difference}")
 
 
 def _patient_id(patient: Mapping[str, Any]) -> tuple[Any, Any]:

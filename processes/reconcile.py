@@ -136,14 +136,7 @@ class Reconciliation:
 
 
 def _is_known(known: instance.Instance | None, file: FoundFile) -> bool:
-    """Whether history needs this file: it is the instance's, an earlier version's, or an ignored duplicate's."""
-    found = file.content
-    if known is None or found is None:
-        return False
-    place = known.place_of(found.digest, found.transfer_syntax_uid)
-    if place is None:
-        return found.digest in known.ignored
-    return (place.storage, place.path) == (found.storage, found.path)
+    return known is not None and file.content is not None and known.needs(file.content)
 
 
 def _is_same(found: Content, place: Content) -> bool:

@@ -19,7 +19,7 @@ from annals.compose import FACTS
 from domain import instance, storage
 from domain.errors import Because, Refused
 from domain.event import Actor
-from domain.instance import InstanceMoved, InstanceReplaced, InstanceStored, OnDuplicate
+from domain.instance import DuplicateRefused, InstanceMoved, InstanceReplaced, InstanceStored, OnDuplicate
 from domain.limits import Limits
 from processes.receive import Receiver
 from tests.dicom.encoding import CT_CLASS, EXPLICIT, minimal
@@ -29,6 +29,7 @@ BY = Actor("device", "CT", "192.0.2.7")
 UID = "1.2.3.1"
 DATA = minimal(instance=UID)
 OTHER = minimal([(0x00204000, "LT", b"other ")], instance=UID)
+ELSEWHERE = minimal(instance=UID, series="1.2.9.9")
 JPEG = "1.2.840.10008.1.2.4.50"
 
 
@@ -152,6 +153,17 @@ def test_NET_6_a_resend_into_another_storage_leaves_no_second_copy(site: Site) -
         assert (site.place(), site.objects()) == ("first", ["first"])
     assert site.send("first") == [InstanceStored.NAME]
     assert (site.place(), site.objects()) == ("first", ["first"])
+
+
+@pytest.mark.parametrize("into", ["first", "second"])
+def test_NET_6_nothing_stays_of_a_duplicate_that_contradicts_what_is_stored(site: Site, into: str) -> None:
+    assert site.send("first") == [InstanceStored.NAME]
+    for _ in range(2):
+        with pytest.raises(Refused, match="another"):
+            site.send(into, ELSEWHERE)
+    assert site.objects() == ["first"]
+    assert site.send("first") == [InstanceStored.NAME, DuplicateRefused.NAME]
+    assert site.place() == "first"
 
 
 def test_NET_6_a_copy_that_an_interrupted_resend_has_left_goes_with_the_next(site: Site) -> None:
