@@ -134,7 +134,8 @@ def evolve(instance: Instance | None, event: Event) -> Instance | None:
     """The state after one more fact."""
     match event:
         case InstanceStored() if instance:
-            return Instance(event, earlier=_others((*instance.earlier, instance.stored.content), event.content))
+            earlier = _others((*instance.earlier, instance.stored.content), event.content)
+            return replace(instance, stored=event, unreadable=False, earlier=earlier)
         case InstanceStored():
             return Instance(event)
         case DuplicateIgnored() if instance:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adapters.dicom.index import Indexer
 from adapters.dicom.sop_classes import storable_sop_classes
 from adapters.files.adopting import LyingObject
+from adapters.files.failpoints import off
 from adapters.files.storage import Storage
 from adapters.files.storages import StoredFiles
 from adapters.files.upkeep import Upkeep
@@ -256,27 +257,46 @@ def _number(uid: str, digest: str) -> int:
     return next(number for number in range(2) if _digest(uid, number) == digest)
 
 
-def test_NET_6_STO_5_in_any_order_no_version_shares_or_loses_a_file(
-    postgres_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def archive(postgres_server: Any, tmp_path: Path) -> Iterator[Archive]:
+    """An archive with two storages."""
     read, _ = load(None, {"ANNALS_LIMITS__STORAGE_FREE_MIN": "1"}, data=tmp_path)
-    with (
-        fresh_database(postgres_server) as dsn,
-        compose.archive(read, dsn, connections=3) as archive,
-    ):
-        archive.make_first_storage()
+    with fresh_database(postgres_server) as dsn, compose.archive(read, dsn, connections=3) as made:
+        made.make_first_storage()
         root = tmp_path / "second"
-        made = Storage.open(root, "second", archive.limits)
-        made.close()
-        added = storage.StorageAdded("second", str(made.storage_id), str(root))
-        archive.log.change(storage.KIND, "second", storage.add, added, fold=storage.fold, by=BY)
-        compose.catch_up(archive)
-        monkeypatch.setattr(Versions, "archive", archive, raising=False)
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            Versions,
-            settings=settings(
-                max_examples=8,
-                stateful_step_count=15,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        second = Storage.open(root, "second", made.limits)
+        second.close()
+        added = storage.StorageAdded("second", str(second.storage_id), str(root))
+        made.log.change(storage.KIND, "second", storage.add, added, fold=storage.fold, by=BY)
+        compose.catch_up(made)
+        yield made
+
+
+def test_NET_6_STO_5_in_any_order_no_version_shares_or_loses_a_file(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Versions, "archive", archive, raising=False)
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Versions,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=15,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_NET_6_STO_5_a_duplicate_that_was_ignored_stays_known_when_another_one_replaces(archive: Archive) -> None:
+    files = archive.files({})
+    for number, policy in enumerate((OnDuplicate.IGNORE, OnDuplicate.IGNORE, OnDuplicate.REPLACE)):
+        receiver = Receiver(archive.log, files, policy, off, storable_sop_classes(accept_unknown=True))
+        incoming = receiver.open(CT_CLASS, "1.2.3", EXPLICIT, "CT")
+        incoming.write(_data_set("1.2.3", number))
+        receiver.finish(incoming, by=BY)
+        incoming.discard()
+    compose.catch_up(archive)
+    upkeep = Upkeep(Storage.known(archive.known_storages()[0], archive.limits))
+    whole, log = files.is_whole, archive.log
+    looking = Reconciliation(archive.catalogue, log, upkeep, whole, by=BY, older_than=FOR_EVER, mend=False)
+    assert list(looking.run()) == []
+    assert len(list(upkeep.found())) == 3
