@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from adapters.dicom.index import Indexer
 from adapters.dicom.part10 import file_header
@@ -19,6 +20,8 @@ from domain.instance import Content
 from domain.limits import Limits
 from domain.storage import Storage as StorageState
 from processes.ports import Failpoints
+
+T = TypeVar("T")
 
 
 class StoredFiles:
@@ -80,7 +83,7 @@ class StoredFiles:
 
         Several objects may go into several storages: a ``size`` that is not of one is compared with all their space.
         """
-        self._usable(size if is_one else 0)
+        self._first(lambda storage: storage.check(size if is_one else 0))
         if not is_one and sum(self._spaces().values()) < size:
             raise Refused(Because.OUT_OF_RESOURCES, f"the storages have too little free space for {size} bytes")
 
@@ -88,16 +91,21 @@ class StoredFiles:
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
     ) -> IncomingObject:
         """Open a temp file in the first storage that can take an object. Raises A700."""
-        return IncomingObject(
-            self._usable(),
-            (sop_class_uid.rstrip("\0 "), sop_instance_uid.rstrip("\0 ")),
-            transfer_syntax_uid.rstrip("\0 "),
-            source_ae_title.strip(" "),
-            self._indexer,
-            self._limits,
-            self._failpoint,
-            self._buffers,
-        )
+        identity = (sop_class_uid.rstrip("\0 "), sop_instance_uid.rstrip("\0 "))
+
+        def begin(storage: Storage) -> IncomingObject:
+            return IncomingObject(
+                storage,
+                identity,
+                transfer_syntax_uid.rstrip("\0 "),
+                source_ae_title.strip(" "),
+                self._indexer,
+                self._limits,
+                self._failpoint,
+                self._buffers,
+            )
+
+        return self._first(begin)
 
     def open(self, content: Content) -> int:
         """A descriptor at the first byte of the data set, its length checked; the caller closes it.
@@ -166,14 +174,13 @@ class StoredFiles:
                 spaces[partition] = space
         return spaces
 
-    def _usable(self, size: int = 0) -> Storage:
+    def _first(self, use: Callable[[Storage], T]) -> T:
+        """What comes of the first storage that does not refuse its use. Raises A700."""
         said, is_told = "no storage is enabled", False
         for storage in sorted(self._writable, key=lambda storage: storage.is_doubtful):
             try:
-                storage.check(size)
+                return use(storage)
             except Refused as error:
                 # The refusal itself, kept beyond this, would hold its frames, and with them a folder that is given up.
                 said, is_told = str(error), isinstance(error, ToldTogether)
-            else:
-                return storage
         raise ToldTogether(said) if is_told else Refused(Because.OUT_OF_RESOURCES, said)

@@ -158,6 +158,18 @@ def test_F10_after_a_failed_write_the_next_storage_is_tried_first_for_a_while(
     assert kept(files, image(8, 8)).storage == "first"
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EPERM, errno.EIO])
+def test_STO_1_F10_an_object_that_the_first_storage_cannot_even_begin_goes_into_the_next(
+    tmp_path: Path, number: int
+) -> None:
+    fail = ArmedFailpoints({"store.before_create": Rule(lambda: _raise(number), once=True)})
+    first = Storage.open(tmp_path / "first", "first", LIMITS, fail)
+    second = Storage.open(tmp_path / "second", "second", LIMITS)
+    files = StoredFiles([first, second], LIMITS, Indexer(LIMITS), fail)
+    assert kept(files, image()).storage == "second"
+    assert first.troubles.now == {"temp file"}
+
+
 def test_NET_8_where_the_size_is_known_a_storage_that_cannot_take_it_is_passed_over(tmp_path: Path) -> None:
     storage = Storage.open(tmp_path / "first", "first", LIMITS)
     files = StoredFiles([storage], LIMITS, Indexer(LIMITS))
