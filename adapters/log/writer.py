@@ -102,11 +102,18 @@ class GroupWriter:
             del append
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            with self._turn:
-                batch = [first, *self._waiting()]
-                if batch := [append for append in batch if append.done.set_running_or_notify_cancel()]:
-                    self._commit(batch)
+        while self._commit_next():
+            pass
+
+    def _commit_next(self) -> bool:
+        """Commit what waits; whether more may come. While nothing does, no frame holds what was committed last."""
+        if (first := self._queue.get()) is None:
+            return False
+        with self._turn:
+            batch = [first, *self._waiting()]
+            if batch := [append for append in batch if append.done.set_running_or_notify_cancel()]:
+                self._commit(batch)
+        return True
 
     def _waiting(self) -> Iterator[Append]:
         for _ in range(self._batch_max - 1):

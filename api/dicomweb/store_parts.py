@@ -114,7 +114,8 @@ class InstanceParts:
         """The file is whole: it is made durable beside the receiving of the next."""
         if self._file is None:
             return
-        file, fault, self._file = self._file, self._fault, None
+        # A fault that is kept would keep its frames, with them this, and the folder that the object was written to.
+        file, fault, self._file, self._fault = self._file, self._fault, None, None
         cause = f"{self._request.id}/{self._number}"
         if fault is not None:
             self._waiting.append(_known(_failed(fault, file)))
@@ -133,7 +134,7 @@ class InstanceParts:
         """Throw the unfinished file away."""
         if self._file is not None:
             self._file.discard()
-            self._file = None
+        self._file = self._fault = None
 
     def _finish(self, file: IncomingFile, cause: str) -> Outcome:
         try:

@@ -27,7 +27,7 @@ from domain import device
 from domain.association import AssociationAborted, abort
 from domain.device import DeviceAdded
 from domain.errors import Unavailable
-from domain.event import Actor
+from domain.event import Actor, Event
 from domain.limits import Limits
 from tests.edges import edges
 from tests.postgres.between import LosesAnswers
@@ -182,6 +182,45 @@ def test_an_append_that_failed_keeps_nothing_of_its_caller(log: EventLog, dsn: s
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_an_append_that_waited_its_turn_and_came_too_late_keeps_nothing_of_its_caller(dsn: str) -> None:
+    class Held:
+        """What a caller has open while it appends."""
+
+    log = EventLog(dsn, FACTS, Limits(database_timeout_seconds=60.0, lock_timeout_seconds=60.0))
+    log.open()
+    add(log, "CT", 104)
+    asked = threading.Event()
+    kept: list[weakref.ref[Held]] = []
+
+    def come_too_late() -> None:
+        held = Held()
+        kept.append(weakref.ref(held))
+        said: Iterator[list[Event]] = iter(([DeviceAdded("CT", "h", 105, "")], []))
+
+        def verb(_: object) -> list[Event]:
+            asked.set()
+            return next(said)
+
+        log.change(device.KIND, "CT", verb, fold=device.fold, by=BY, new=True)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with psycopg.connect(dsn, autocommit=True) as watcher, psycopg.connect(dsn) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+            threads = [threading.Thread(target=note, args=(log, "FIRST")), threading.Thread(target=come_too_late)]
+            threads[0].start()
+            _until(lambda: watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None)
+            threads[1].start()
+            assert asked.wait(60)
+        for thread in threads:
+            thread.join(60)
+        _until(lambda: kept[0]() is None)
+    finally:
+        gc.enable()
+        log.close()
 
 
 def test_F24_a_killed_backend_is_replaced_and_every_acknowledged_fact_is_there(dsn: str, log: EventLog) -> None:
