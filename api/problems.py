@@ -112,7 +112,7 @@ def install(app: FastAPI) -> None:
     async def refuse(request: Request, error: Exception) -> Response:
         said = answer(error)
         if said.status_code >= 500:
-            is_told = isinstance(error.__cause__ or error, ToldTogether)
+            is_told = any(isinstance(one, ToldTogether) for one in (error, error.__cause__))
             level = logging.DEBUG if is_told else logging.WARNING
             _LOG.log(
                 level, "%a of %s answered %d: %s", request.method, _peer(request), said.status_code, ascii(str(error))

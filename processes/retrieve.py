@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from domain.attributes import Level
-from domain.errors import AnnalsError, Because, Refused
+from domain.errors import AnnalsError, Because, Refused, ToldTogether
 from domain.event import Actor
 from domain.instance import Content
 from domain.limits import Limits
@@ -126,6 +126,11 @@ class Retriever:
         content = wanted.content
         is_same = place and (place.digest, place.transfer_syntax_uid) == (content.digest, content.transfer_syntax_uid)
         return place if is_same and place != content else None
+
+    def note_unsent(self, wanted: Wanted, error: AnnalsError) -> None:
+        """Tell that nothing is known against an instance, and it cannot be sent; of a storage that is away once."""
+        level = logging.DEBUG if isinstance(error, ToldTogether) else logging.WARNING
+        _LOG.log(level, "instance %s cannot be sent: %s", wanted.sop_instance_uid, error)
 
     def note_unreadable(self, wanted: Wanted, error: Exception) -> None:
         """Record that the stored bytes of an instance could not be read (F14). Never raises."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from processes.outbox import Ready
 from processes.pixel_ports import Stored
 from processes.retrieve import Retriever, Wanted
 
-_LOG = logging.getLogger("annals.dimse.retrieve")
 CANNOT_SEND = 0xA702
 _MESSAGE_IDS = 0xFFFF
 
@@ -69,7 +67,7 @@ class SubOperations:
             raise
         except AnnalsError as error:
             # Its storage is away, or no syntax fits: nothing is known against the object.
-            _LOG.warning("instance %s cannot be sent: %s", wanted.sop_instance_uid, error)
+            self.retriever.note_unsent(wanted, error)
         except OSError as error:
             self.retriever.note_unreadable(wanted, error)
         return None

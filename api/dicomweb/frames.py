@@ -24,7 +24,7 @@ from api.problems import HttpRefusal
 from api.ranged import Ranged, in_ranges, sent
 from api.ranges import is_known
 from domain.device import Right
-from domain.errors import AnnalsError, Because, InvalidInput, NotThere, Refused
+from domain.errors import AnnalsError, Because, InvalidInput, NotThere, Refused, ToldTogether
 from domain.frame_media import ANYTHING, OCTETS, SYNTAXES, frame_order
 from domain.transcoding import WEB_DEFAULT
 from processes.retrieve import Wanted
@@ -176,7 +176,8 @@ def _of_each(
         except NotThere:
             continue
         except (AnnalsError, OSError) as error:
-            _LOG.warning("pixel data of instance %s cannot be sent: %s", one.sop_instance_uid, error)
+            level = logging.DEBUG if isinstance(error, ToldTogether) else logging.WARNING
+            _LOG.log(level, "pixel data of instance %s cannot be sent: %s", one.sop_instance_uid, error)
             failures.append(error)
         finally:
             if source is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -17,8 +16,6 @@ from domain.transcoding import web_order
 from processes.outbox import Outbox
 from processes.pixel_ports import Stored
 from processes.retrieve import Wanted
-
-_LOG = logging.getLogger("annals.http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +116,12 @@ class Outgoing:
                 finally:
                     os.close(stored.descriptor)
 
-    def _note(self, one: Wanted, error: Exception) -> None:
+    def _note(self, one: Wanted, error: AnnalsError | OSError) -> None:
         self._failures.append(error)
         if isinstance(error, OSError):
             self._rooms.retriever.note_unreadable(one, error)
         else:
-            _LOG.warning("instance %s cannot be sent: %s", one.sop_instance_uid, error)
+            self._rooms.retriever.note_unsent(one, error)
 
     def _refusal(self) -> Exception:
         """Why nothing at all can be had: the last reason stands for all."""

@@ -150,6 +150,8 @@ def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back
     archive.annals("storage", "edit", "default", "--disable")
     send = Sender(archive)
     until(lambda: storing_in(archive, send, mount / "s"), 60, "the mounted one is written")
+    series = dcmread(samples.SAMPLES / "CT_small.dcm").SeriesInstanceUID
+    away = f"studies/{send.study}/series/{series}/instances/{send.sent[-1]}"
     held = tmp_path / "held"
     held.mkdir()
     subprocess.run(["mount", "--bind", str(mount), str(held)], check=True)
@@ -160,6 +162,9 @@ def test_STO_1_F15_a_storage_that_is_not_mounted_is_never_written_and_comes_back
         listed = archive.annals("storage", "list").stdout
         assert re.search(r"mounted +enabled +0\.0 GiB", listed)
         until(lambda: times(archive, "StorageFailed", "mounted", "folder") == 1, 60, "it is a fact")
+        assert [archive.dicomweb(path) for path in (away, f"{away}/frames/1", f"{away}/bulkdata")] == [503] * 3
+        assert not gives_all(archive, send, tmp_path)
+        assert not re.search("cannot be sent|answered 503", archive.log_lines())
         subprocess.run(["mount", "--bind", str(held), str(mount)], check=True)
         until(lambda: storing_in(archive, send, mount / "s"), 60, "it comes back by itself")
         until(lambda: times(archive, "StorageRecovered", "mounted", "folder") == 1, 60, "that is a fact too")
