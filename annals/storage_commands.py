@@ -167,6 +167,8 @@ def take_back(archive: Archive, path: Path, by: Actor) -> storage.StorageAdded:
     found = marker(path, MARKER, REMOVED)
     everyone = archive.known_storages()
     known = next((one for one in everyone if one.storage_id == found), None)
+    if not found:
+        raise InvalidInput([f"{path} is not there, or has no marker file {MARKER}: is its disk mounted?"])
     if known is None:
         raise InvalidInput([f"{path} was never a storage here: 'annals import' takes the objects of any folder"])
     wanted = storage.StorageAdded(known.name, known.storage_id, str(path))
