@@ -44,8 +44,9 @@ def works_in(data: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["a" * 150, "\N{CYRILLIC SMALL LETTER A}" * 50, "with 'blanks', a list and \"marks\""])
-def test_any_name_of_the_data_folder_will_do(name: str) -> None:
+def test_any_name_of_the_data_folder_will_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with folder_that_others_enter() as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
         server = EmbeddedPostgres(folder / name)
         server.start(timeout_seconds=60)
         try:
