@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -581,8 +582,12 @@ def test_F45_a_picture_that_takes_too_long_or_too_much_fails_alone(tmp_path: Pat
     impatient = Transcoder(replace(Limits(), rendering_timeout_seconds=0.01), 1)
     path = saved(made(8, 8, rows=500, columns=500), tmp_path / "large.dcm")
     try:
+        with opened(path) as stored:
+            impatient.frame(stored, 1)
+        (child,) = impatient._workers.processes()
+        os.kill(child, signal.SIGSTOP)
         with pytest.raises(Refused, match="rendering_timeout_seconds"):
-            shown(impatient, path, Rendering((PNG,), size=(4096, 4096)))
+            shown(impatient, path, Rendering((PNG,), size=(10, 10)))
     finally:
         impatient.close()
     small = Transcoder(replace(Limits(), codec_memory_max=400 * 1024 * 1024), 1)
