@@ -167,8 +167,11 @@ class Archive:
             check=False,
         )
 
-    def processes(self) -> list[int]:
-        """Every process of this archive: those that name its data folder, the database's apart."""
+    def processes(self, argument: str = "annals") -> list[int]:
+        """Every process of this archive that was started with an argument, as a role is; the database's apart.
+
+        Their arguments are read once: one that is looked at again may be gone.
+        """
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -176,7 +179,7 @@ class Archive:
                     command = (entry / "cmdline").read_bytes().split(b"\0")
                 except OSError:
                     continue
-                if b"annals" in command and str(self.data).encode() in command:
+                if {b"annals", str(self.data).encode(), argument.encode()} <= set(command):
                     found.append(int(entry.name))
         return found
 

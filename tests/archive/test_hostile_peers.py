@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import resource
-import signal
 import socket
 import threading
 import time
@@ -38,6 +37,7 @@ from tests.dimse.raw_peer import (
     store_request,
     uid,
 )
+from tests.durability import machine
 
 ATTACKER, OTHER = "127.0.0.2", "127.0.0.3"
 ECHO_SECONDS = 5.0
@@ -67,12 +67,8 @@ class Footing:
     resident: int
 
 
-def receivers(archive: Archive) -> list[int]:
-    return [pid for pid in archive.processes() if b"\0dimse\0" in Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"]
-
-
 def footing(archive: Archive) -> Footing:
-    pids = receivers(archive)
+    pids = archive.processes("dimse")
     assert len(pids) == 2
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
     return Footing(
@@ -317,7 +313,7 @@ def test_F44_without_descriptors_connections_are_refused_and_established_ones_li
     before = footing(archive)
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(RawPeer(archive.port)).established() for _ in range(4)]
-        pids = receivers(archive)
+        pids = archive.processes("dimse")
         with limited(pids, resource.RLIMIT_NOFILE, lambda pid: max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1):
             for _ in range(60):
                 with contextlib.suppress(OSError):
@@ -325,7 +321,7 @@ def test_F44_without_descriptors_connections_are_refused_and_established_ones_li
             assert all(peer.echo() == 0 for peer in held)
             until(lambda: "no file descriptor is free" in archive.log_lines(), 60, "the want is logged")
             assert all(peer.echo() == 0 for peer in held)
-    assert receivers(archive) == pids
+    assert archive.processes("dimse") == pids
     served(archive)
     as_before(archive, before)
 
@@ -334,7 +330,7 @@ def test_F44_without_threads_connections_are_refused_and_established_ones_live(a
     before = footing(archive)
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(RawPeer(archive.port)).established() for _ in range(4)]
-        pids = receivers(archive)
+        pids = archive.processes("dimse")
 
         def address_space(pid: int) -> int:
             return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize() + 3 * MIB
@@ -345,7 +341,7 @@ def test_F44_without_threads_connections_are_refused_and_established_ones_live(a
                     stack.enter_context(RawPeer(archive.port)).say(associate_request())
             assert all(peer.echo() == 0 for peer in held)
             until(lambda: "no thread for a connection" in archive.log_lines(), 60, "the want is logged")
-    assert receivers(archive) == pids
+    assert archive.processes("dimse") == pids
     served(archive)
     as_before(archive, before)
 
@@ -378,25 +374,10 @@ def test_B20_an_object_past_the_limit_is_refused_and_leaves_nothing(archive: Arc
 
 def test_F21_a_frozen_database_does_not_hold_up_an_echo(archive: Archive) -> None:
     postmaster = int(next(archive.data.glob("**/postmaster.pid")).read_text().split()[0])
-    frozen = [postmaster, *_children(postmaster)]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with machine.frozen([postmaster]), machine.frozen(machine.children(postmaster)):
         # Each would wait for the database's time limit if the door asked it who the peer is.
         assert median_echo(archive) < Limits().database_timeout_seconds
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
     until(archive.ready, 60, "the archive is ready again")
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
 
 
 def test_P15_an_idle_association_hears_that_the_archive_stops(make_archive: Callable[..., Archive]) -> None:

@@ -24,6 +24,7 @@ from tests.archive import samples
 from tests.archive.conftest import SMALL, Archive, until
 from tests.archive.test_storages import SUCCESS, Sender, gives_all, objects
 from tests.archive.test_wado import get
+from tests.durability import machine
 
 SETTINGS = {**SMALL, "ANNALS_LIMITS__STORAGE_CHECK_SECONDS": "0.2"}
 REMOVE = ("storage", "remove", "default", "--files", "--force")
@@ -218,4 +219,4 @@ def test_I1_STO_2_what_is_received_while_its_storage_is_taken_away_is_not_lost(
 
 def stopped(archive: Archive) -> list[int]:
     """The processes of an archive that a failpoint has stopped."""
-    return [pid for pid in archive.processes() if "\nState:\tT" in Path(f"/proc/{pid}/status").read_text()]
+    return [pid for pid in archive.processes() if machine.state(pid) == "T"]

@@ -140,7 +140,7 @@ def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_works(
 
 def test_niceness_counts_between_the_roles_since_all_are_of_one_session(archive: Archive) -> None:
     assert archive.process
-    roles = [pid for pid in archive.processes() if b"\0--role\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    roles = archive.processes("--role")
     assert len(roles) > 3
     assert {os.getsid(pid) for pid in roles} == {os.getsid(archive.process.pid)}
     # Each is a process group of its own: a Ctrl-C in the terminal reaches the supervisor alone.
@@ -155,9 +155,8 @@ def deaths(archive: Archive, role: str) -> int:
 @pytest.mark.parametrize("role", ["dimse", "reader", "web"])
 def test_a_killed_role_is_started_again(archive: Archive, role: str) -> None:
     before = deaths(archive, role)
-    for process in archive.processes():
-        if role.encode() in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0"):
-            os.kill(process, signal.SIGKILL)
+    for process in archive.processes(role):
+        os.kill(process, signal.SIGKILL)
     until(lambda: deaths(archive, role) > before, 60, "its end is logged")
     until(archive.ready, 60, "it is ready again")
     until(lambda: echo(archive), 60, "it answers C-ECHO")
@@ -169,9 +168,7 @@ def test_P6_a_lag_that_lasts_is_shown_in_health_and_a_store_succeeds_all_the_sam
 ) -> None:
     limits = {"ANNALS_LIMITS__LAG_ALARM_EVENTS": "2", "ANNALS_LIMITS__LAG_ALARM_SECONDS": "1"}
     archive = make_archive({**SMALL, **limits}).with_database().start()
-    (reader,) = [
-        pid for pid in archive.processes() if b"\0reader\0" in Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
-    ]
+    (reader,) = archive.processes("reader")
 
     def catalogue() -> dict[str, int]:
         status, body = archive.health()

@@ -5,8 +5,6 @@ The modality is pynetdicom: N-ACTION on one association, N-EVENT-REPORT on one t
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from pynetdicom.ae import ApplicationEntity
 
 from tests.archive import samples
 from tests.archive.conftest import Archive, running_archive, until
+from tests.durability import machine
 from tests.ports import free_port
 
 PUSH, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -273,15 +272,13 @@ def test_P5_a_device_that_is_off_holds_up_no_other(modality: Modality) -> None:
 def test_C5_7_P5_P15_a_modality_that_is_off_is_told_after_a_kill_of_everything_and_holds_up_no_stop(
     make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
-    limits = {"ANNALS_LIMITS__COMMITMENT_RETRY_SECONDS": "0.2", "ANNALS_LIMITS__DRAIN_TIMEOUT_SECONDS": "8"}
-    archive = make_archive(limits).with_database().start()
+    archive = make_archive({"ANNALS_LIMITS__COMMITMENT_RETRY_SECONDS": "0.2"}).with_database().start()
     modality = Modality(archive)
     archive.annals("device", "add", modality.title, "127.0.0.1", str(modality.port))
     stored = modality.store(2)
     assert modality.ask(stored) == SUCCESS
     until(lambda: "was not told" in archive.log_lines(), 60, "it was tried")
-    for pid in archive.processes():
-        os.kill(pid, signal.SIGKILL)
+    machine.kill_all(archive.processes())
     archive.process.wait(60)  # type: ignore[union-attr]
     archive.start()
     stop = modality.listen()

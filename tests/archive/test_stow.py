@@ -501,7 +501,7 @@ def test_B44_a_body_that_does_not_come_is_given_up(archive: Archive) -> None:
 
 
 def resident(archive: Archive) -> int:
-    (pid,) = (pid for pid in archive.processes() if b"dicomweb" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (pid,) = archive.processes("dicomweb")
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

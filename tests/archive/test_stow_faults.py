@@ -89,14 +89,8 @@ def test_F10_F11_F13_each_failing_call_refuses_that_instance_and_the_next_attemp
 def frozen(archive: Archive) -> Iterator[None]:
     server = machine.postmaster(archive.data / "postgres")
     assert server
-    pids = [server, *machine.children(server)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with machine.frozen([server]), machine.frozen(machine.children(server)):
         yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -256,8 +250,7 @@ def test_F01_P3_what_a_killed_process_had_half_received_is_removed_by_the_one_in
     with socket.create_connection(("127.0.0.1", archive.dicomweb_port), timeout=60) as connection:
         connection.sendall(head + body[: body.index(bytes(900))] + bytes(100_000))
         until(lambda: bool(temp_files(archive)), 60, "an instance is on its way")
-        for pid in archive.processes():
-            if b"dicomweb" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
+        for pid in archive.processes("dicomweb"):
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not temp_files(archive), 60, "nothing of it is left")
     until(lambda: send(archive, 6).status == 200, 60, "stores succeed again")

@@ -388,14 +388,10 @@ def large(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Large:
     return Large(archive, tmp_path_factory.mktemp("large"))
 
 
-def _servers(archive: Archive) -> list[int]:
-    return [pid for pid in archive.processes() if b"dicomweb" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
-
-
 def memory(archive: Archive, what: str) -> int:
     """What the DICOMweb processes hold, in bytes."""
     found = 0
-    for pid in _servers(archive):
+    for pid in archive.processes("dicomweb"):
         match = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
         assert match
         found += int(match[1]) * 1024
@@ -404,7 +400,7 @@ def memory(archive: Archive, what: str) -> int:
 
 def _opened_objects(archive: Archive) -> list[str]:
     found = []
-    for pid in _servers(archive):
+    for pid in archive.processes("dicomweb"):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             try:
                 found.append(os.readlink(entry))

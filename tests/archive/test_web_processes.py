@@ -7,14 +7,14 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.archive.conftest import SMALL, Archive, running_archive, until
 from tests.archive.stow import part10, store
 from tests.dicom.encoding import minimal, text
+from tests.durability import machine
 
 ROOT = "1.2.826.0.1.3680043.8.498.77"
 PROCESSES = 2
@@ -26,28 +26,9 @@ def archive() -> Iterator[Archive]:
         yield running
 
 
-def _doors(archive: Archive) -> list[int]:
-    """The processes that answer DICOMweb."""
-    return [pid for pid in archive.processes() if b"\0dicomweb\0" in Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"]
-
-
-@contextmanager
-def _alone(archive: Archive, door: int) -> Iterator[None]:
+def _alone(archive: Archive, door: int) -> AbstractContextManager[None]:
     """All other DICOMweb processes stand still: this one takes what is asked."""
-    others = [pid for pid in _doors(archive) if pid != door]
-    for pid in others:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        until(lambda: all(map(_stands_still, others)), 60, "no thread of theirs takes anything")
-        yield
-    finally:
-        for pid in others:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _stands_still(pid: int) -> bool:
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    return machine.frozen(pid for pid in archive.processes("dicomweb") if pid != door)
 
 
 def _instance(number: int) -> tuple[str, bytes]:
@@ -63,7 +44,7 @@ def _found(archive: Archive, number: int) -> list[str]:
 
 
 def test_P6_what_one_process_has_acknowledged_each_other_finds_and_gives_back(archive: Archive) -> None:
-    doors = _doors(archive)
+    doors = archive.processes("dicomweb")
     assert len(doors) == PROCESSES
     for number, (taker, giver) in enumerate([(doors[0], doors[1]), (doors[1], doors[0])] * 4, 1):
         uid, file = _instance(number)
@@ -78,29 +59,29 @@ def test_P6_what_one_process_has_acknowledged_each_other_finds_and_gives_back(ar
 def test_DEV_5_a_right_that_is_taken_away_is_refused_by_each_process(archive: Archive) -> None:
     archive.annals("device", "wado", "add", "127.0.0.1", "--rights", "UPLOAD")
     try:
-        for door in _doors(archive):
+        for door in archive.processes("dicomweb"):
             with _alone(archive, door):
                 until(lambda: archive.dicomweb("studies") == 403, 60, "a WADO device without FIND does not search")
     finally:
         archive.annals("device", "wado", "remove", "127.0.0.1")
-    for door in _doors(archive):
+    for door in archive.processes("dicomweb"):
         with _alone(archive, door):
             until(lambda: archive.dicomweb("studies") == 200, 60, "it is no device any more")
 
 
 def test_P15_a_killed_process_is_started_again_while_the_others_answer(archive: Archive) -> None:
-    killed, *others = _doors(archive)
+    killed, *others = archive.processes("dicomweb")
     os.kill(killed, signal.SIGKILL)
-    until(lambda: killed not in _doors(archive), 60, "it is gone")
+    until(lambda: killed not in archive.processes("dicomweb"), 60, "it is gone")
     uid, file = _instance(100)
     assert store(archive.dicomweb_port, file).stored == [uid]
 
     def is_again() -> bool:
         assert _found(archive, 100) == [uid]
-        doors = _doors(archive)
+        doors = archive.processes("dicomweb")
         return len(doors) == PROCESSES and killed not in doors
 
     until(is_again, 60, "it is started again")
-    (new,) = [pid for pid in _doors(archive) if pid not in others]
+    (new,) = [pid for pid in archive.processes("dicomweb") if pid not in others]
     with _alone(archive, new):
         assert _found(archive, 100) == [uid]

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 _EFFECT_SECONDS = 60.0
@@ -66,6 +66,19 @@ def kill_all(pids: Iterable[int]) -> None:
 def freeze(pids: Iterable[int]) -> None:
     """Stop processes, and wait until no thread of theirs is still in a system call."""
     _signal(list(pids), signal.SIGSTOP, _is_frozen)
+
+
+@contextlib.contextmanager
+def frozen(pids: Iterable[int]) -> Iterator[None]:
+    """While inside, these processes stand still."""
+    pids = list(pids)
+    try:
+        freeze(pids)
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _signal(pids: list[int], number: signal.Signals, has_worked: Callable[[int], bool]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.archive.conftest import until
-from tests.durability.whole import Machine, ends_without_a_process, more_acknowledged, sending
+from tests.durability.whole import Machine, ends_without_a_process, kill_one, more_acknowledged, sending
 
 _REFUSED_SECONDS = 60.0
 _OUT_OF_RESOURCES = 0xA700
@@ -44,7 +44,9 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["full", "full and killed"])
-def test_F12_a_full_database_disk_refuses_then_recovers_by_itself(whole: Machine, killed: bool) -> None:
+def test_F12_a_full_database_disk_refuses_then_recovers_by_itself(
+    whole: Machine, killed: bool, seeded: random.Random
+) -> None:
     archive = whole.archive
     archive.start()
     with sending(archive) as senders:
@@ -56,7 +58,7 @@ def test_F12_a_full_database_disk_refuses_then_recovers_by_itself(whole: Machine
             "each sender is refused with A700",
         )
         if killed:
-            os.kill(archive.members()["postmaster"][0], signal.SIGKILL)
+            kill_one(archive, "postmaster", seeded)
             until(lambda: "did not start" in archive.log_lines(), 60, "the database cannot start")
         ballast.unlink()
         more_acknowledged(senders, 5)

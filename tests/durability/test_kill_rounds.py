@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive.conftest import until
-from tests.durability.whole import WholeArchive, ends_without_a_process, more_acknowledged, sending
+from tests.durability.whole import WholeArchive, ends_without_a_process, kill_one, more_acknowledged, sending
 
 _ROUNDS, _ROUNDS_OF_A_SOAK = 10, 100
 _KINDS = ("supervisor", "dimse", "dicomweb", "reader", "web", "postmaster", "postgres")
@@ -40,21 +38,6 @@ def whole() -> Iterator[WholeArchive]:
         shutil.rmtree(folder)
 
 
-def _kill_one(whole: WholeArchive, kind: str, chance: random.Random) -> None:
-    """Kill a process of a kind, once there is one: it may still be coming back, or end by itself meanwhile."""
-
-    def killed() -> bool:
-        if not (living := whole.members().get(kind)):
-            return False
-        try:
-            os.kill(chance.choice(living), signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return True
-
-    until(killed, 60, f"there is a {kind} to kill")
-
-
 def test_P1_P2_what_was_acknowledged_outlives_every_kill(
     whole: WholeArchive, seeded: random.Random, soak: bool
 ) -> None:
@@ -65,7 +48,7 @@ def test_P1_P2_what_was_acknowledged_outlives_every_kill(
     with sending(whole) as senders:
         for number, kind in enumerate(kinds, 1):
             more_acknowledged(senders, seeded.randint(1, _SENT_BEFORE_MAX))
-            _kill_one(whole, kind, seeded)
+            kill_one(whole, kind, seeded)
             if kind == "supervisor":
                 assert whole.process
                 whole.process.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import signal
 import tempfile
@@ -211,6 +213,21 @@ def more_acknowledged(senders: Iterable[Sender], number: int) -> None:
         _PROGRESS_SECONDS,
         f"each sender has {number} more objects acknowledged",
     )
+
+
+def kill_one(archive: WholeArchive, kind: str, chance: random.Random) -> None:
+    """Kill a process of a kind, once there is one: it may still be coming back, or end by itself meanwhile."""
+
+    def killed() -> bool:
+        if not (living := archive.members().get(kind)):
+            return False
+        try:
+            os.kill(chance.choice(living), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    until(killed, 60, f"there is a {kind} to kill")
 
 
 def ends_without_a_process(archive: WholeArchive) -> None:
