@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import shutil
@@ -28,6 +29,8 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _TEMPLATE = "migrated"
 _MEMORY = Path("/dev/shm")
 _ROOM_MIN = 4 * 1024**3
+_NEW_MOUNTS = 0x0002_0000
+"""CLONE_NEWNS."""
 _numbers = count(1)
 
 
@@ -68,11 +71,21 @@ def _use_memory() -> None:
             os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
+def _keep_mounts_to_ourselves() -> None:
+    """Mount where no other program looks: a container that starts meanwhile takes all it sees along.
+
+    A file system that it has taken is not gone with our unmount, and the next mount would give it back without power.
+    """
+    if os.geteuid() == 0 and ctypes.CDLL(None).unshare(_NEW_MOUNTS) == 0:
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
 def pytest_configure() -> None:
     """A shell lets its background jobs ignore Ctrl-C, nohup(1) that the terminal goes: programs under test hear both.
 
     Peers be dependable.
     """
+    _keep_mounts_to_ourselves()
     _use_memory()
     ports.reserve()
     pynetdicom_peer.install()
