@@ -360,14 +360,17 @@ def test_C3_8_a_destination_that_drops_is_tried_once_more_and_the_rest_counted_f
 def test_C3_10_a_cancelled_move_stops_within_one_sub_operation_and_closes_the_association(
     archive: Archive, study: Study, destination: Destination
 ) -> None:
-    destination.hold = threading.Event()
-    with destination.running(), mover(archive) as association:
+    destination.hold, is_sent = threading.Event(), threading.Event()
+    told = [(evt.EVT_DATA_SENT, lambda _: is_sent.set())]
+    with destination.running(), mover(archive, evt_handlers=told) as association:
         responses = association.send_c_move(study.query(), "DESTINATION", StudyMove, msg_id=9)
         asking = threading.Thread(target=lambda: final.extend(responses))
         final: list[tuple[Dataset, Dataset | None]] = []
         asking.start()
         assert destination.got.wait(60)
+        is_sent.clear()
         association.send_c_cancel(9, query_model=StudyMove)
+        assert is_sent.wait(60)
         # An echo's answer would be out of turn: that the cancel has come is seen by the next sub-operation's absence.
         destination.hold.set()
         asking.join(60)
