@@ -6,7 +6,10 @@ import threading
 import time
 from typing import Any
 
+from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+
+_PATIENCE_SECONDS = 120
 
 
 class Checkpoint:
@@ -53,15 +56,22 @@ def rest(association: Association) -> None:
 def install() -> None:
     """Let every association of pynetdicom in this process be dependable.
 
-    Its own thread says that it rests before it does, and once in 300 times takes the answer to a request.
+    Its own thread says that it rests before it does, and once in 300 times takes the answer to a request. On a busy
+    machine an answer may take longer than pynetdicom would wait.
     """
     make: Any = Association.__init__
+    begin: Any = ApplicationEntity.__init__
 
     def made(association: Any, *args: Any, **kwargs: Any) -> None:
         make(association, *args, **kwargs)
         association._reactor_checkpoint = Checkpoint()
         association._reactor_checkpoint.set()
 
+    def begun(entity: Any, *args: Any, **kwargs: Any) -> None:
+        begin(entity, *args, **kwargs)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE_SECONDS
+
     Association.__init__ = made  # type: ignore[method-assign]
+    ApplicationEntity.__init__ = begun  # type: ignore[method-assign]
     # What pynetdicom sets here is the fault: it is not believed.
     Association._is_paused = property(_is_paused, lambda _association, _value: None)  # type: ignore[assignment]
