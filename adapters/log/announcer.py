@@ -21,6 +21,7 @@ class Announcer:
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce
         self._due = threading.Event()
+        self._is_told = True
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-announcer", daemon=True)
 
@@ -37,6 +38,7 @@ class Announcer:
 
     def tell(self) -> None:
         """There are new facts, committed. Returns at once."""
+        self._is_told = False
         self._due.set()
 
     def _run(self) -> None:
@@ -45,9 +47,15 @@ class Announcer:
             self._due.wait()
             self._due.clear()
             is_last = self._ended.is_set()
-            try:
-                self._announce()
-            except (psycopg.Error, psycopg_pool.PoolTimeout, PersistenceError) as error:
-                # Who listens also looks once a second.
-                _LOG.warning("new facts were not announced: %s", type(error).__name__)
+            # A process that ends with nothing to tell does not wait for a database that is away.
+            if not self._is_told:
+                self._is_told = True
+                self._tell_now()
             self._ended.wait(PACE_SECONDS)
+
+    def _tell_now(self) -> None:
+        try:
+            self._announce()
+        except (psycopg.Error, psycopg_pool.PoolTimeout, PersistenceError) as error:
+            # Who listens also looks once a second.
+            _LOG.warning("new facts were not announced: %s", type(error).__name__)

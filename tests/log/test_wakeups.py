@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from adapters.log.announcer import PACE_SECONDS
+from adapters.log.announcer import PACE_SECONDS, Announcer
 from adapters.log.log import EventLog
 from adapters.log.wakeups import Wakeups
 from annals.compose import FACTS
@@ -138,3 +138,14 @@ def test_a_log_that_is_closed_has_told_of_its_last_fact(wakeups: Wakeups, dsn: s
     second = wakeups.seen()
     note(brief, "B")
     assert wakes(lambda: wakeups.wait(second, LONG), brief.close)
+
+
+@pytest.mark.parametrize("facts", [0, 1])
+def test_P15_at_its_end_a_process_asks_the_database_only_where_there_is_something_to_tell(facts: int) -> None:
+    told: list[bool] = []
+    announcer = Announcer(lambda: told.append(True))
+    announcer.open()
+    for _ in range(facts):
+        announcer.tell()
+    announcer.close()
+    assert len(told) == facts
