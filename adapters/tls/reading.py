@@ -60,8 +60,7 @@ def present(certificate: bytes, private_key: bytes | None, limits: Limits) -> tu
 
 def is_signed_by(certificate: Certificate, issuer: Certificate) -> bool:
     """Whether the issuer's key has signed the certificate or one of those behind it, and names fit (RFC 5280 6.1)."""
-    chain = x509.load_pem_x509_certificates(certificate.pem.encode("ascii"))
-    return any(_has_issued(certificate_of(issuer), one) for one in chain)
+    return any(_has_issued(certificate_of(issuer), one) for one in chain_of(certificate))
 
 
 def rests_on(shown: Sequence[bytes], known: Certificate) -> bool:
@@ -84,6 +83,11 @@ _PKCS8 = (
 def certificate_of(certificate: Certificate) -> x509.Certificate:
     """A kept certificate, to be worked with."""
     return x509.load_pem_x509_certificate(certificate.pem.encode("ascii"))
+
+
+def chain_of(certificate: Certificate) -> list[x509.Certificate]:
+    """A kept certificate and those that are kept behind it."""
+    return x509.load_pem_x509_certificates(certificate.pem.encode("ascii"))
 
 
 def _certificates(encoded: bytes, limits: Limits, faults: list[str], *, is_chain: bool) -> list[x509.Certificate]:
@@ -166,7 +170,7 @@ def _presented(chain: list[x509.Certificate], private_key: str) -> Presented:
         name_of(read.issuer),
         _time(read.not_valid_before_utc),
         _time(min(one.not_valid_after_utc for one in chain)),
-        _is_ca(read),
+        is_ca(read),
     )
     kind, bits = _strength(public)
     used = read.signature_hash_algorithm
@@ -197,7 +201,8 @@ def _purposes(read: x509.Certificate) -> frozenset[str] | None:
     return frozenset(_PURPOSES.get(oid, oid.dotted_string) for oid in usage)
 
 
-def _is_ca(read: x509.Certificate) -> bool:
+def is_ca(read: x509.Certificate) -> bool:
+    """Whether a certificate says that it is a CA's (RFC 5280 4.2.1.9)."""
     try:
         return read.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from adapters.tls.reading import certificate_of, name_of
+from adapters.tls.reading import chain_of, is_ca, name_of
 from domain.certificate import WEAK_HASHES, Certificate
 from domain.errors import InvalidInput
 from domain.limits import Limits
@@ -50,10 +50,14 @@ def is_revoked(chain: Sequence[bytes], revoked: Revoked) -> bool:
 
 
 def _faults(read: x509.CertificateRevocationList, trusted: Iterable[Certificate], limits: Limits) -> Iterable[str]:
-    authorities = [certificate_of(one) for one in trusted if one.is_ca]
+    # An issuing CA's too, where it stands between a pair and the CA: it is who revokes what it has signed.
+    authorities = [one for known in trusted for one in chain_of(known) if is_ca(one)]
     named = [one for one in authorities if one.subject == read.issuer]
     if not any(_has_signed(one, read) for one in named):
-        yield f"crl: it is not signed by the CA or the root of a device: its issuer is {name_of(read.issuer)!a}"
+        yield (
+            "crl: it is not signed by the CA, one between it and our own certificates, or the root of a device: "
+            f"its issuer is {name_of(read.issuer)!a}"
+        )
     used = read.signature_hash_algorithm
     if used is None or used.name in WEAK_HASHES:
         yield "crl: it is signed with a weak hash: use SHA-256 or better"

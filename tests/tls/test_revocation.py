@@ -79,6 +79,18 @@ def test_B57_a_list_that_is_none_or_of_no_authority_of_ours_is_refused(encoded: 
         read_list(encoded, [certificate(CA), certificate(GOOD)], LIMITS)
 
 
+def test_B65_a_list_of_an_issuing_CA_is_taken_where_it_stands_between_a_pair_and_the_CA() -> None:
+    issuing = authority("Issuing CA", signer=CA)
+    below = issue("below", issuing)
+    pair, _ = present(below.pem + issuing.pem, below.key_pem, LIMITS)
+    made = crl(BAD, by=issuing).public_bytes(Encoding.PEM)
+    assert read_list(made, [certificate(CA), pair.certificate], LIMITS).issuer == "CN=Issuing CA"
+    with pytest.raises(InvalidInput, match="its issuer is 'CN=Issuing CA'"):
+        read_list(made, [certificate(CA)], LIMITS)
+    with pytest.raises(InvalidInput, match="its issuer is 'CN=below'"):
+        read_list(crl(BAD, by=below).public_bytes(Encoding.PEM), [pair.certificate], LIMITS)
+
+
 @edges
 def test_D21_B57_a_list_of_too_many_is_refused(off: int) -> None:
     limits = Limits(revocations_max=2 - off)
