@@ -56,6 +56,7 @@ class Wire:
         self._end = 0
         self._pdu_max = limits.associate_pdu_max
         self._is_tls = isinstance(connection, ssl.SSLSocket)
+        self._failure: OSError | None = None
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._is_tls:
@@ -162,9 +163,9 @@ class Wire:
                 self._end += self.socket.recv_into(room)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
-        except OSError:
-            # The next read meets it again, and says so.
-            return True
+        except OSError as error:
+            # For the next read to say: OpenSSL tells only once why.
+            self._failure = error
         return True
 
     def _say_goodbye(self) -> None:
@@ -214,6 +215,8 @@ class Wire:
         try:
             if self._is_tls:
                 self.socket.settimeout(self._limits.pdu_header_timeout_seconds)
+                if self._failure:
+                    raise self._failure
             with memoryview(self._buffer) as view, view[self._end : end] as room:
                 got = self.socket.recv_into(room)
             # Not permanent: without it a sender with Nagle on waits for our delayed acknowledgement.

@@ -340,7 +340,12 @@ def acceptor(context: ssl.SSLContext) -> Iterator[int]:
 
 
 def outgoing(
-    port: int, host: str = "127.0.0.1", *, check_host: bool = False, ends: type[DimseError] = ConnectionFailed
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    check_host: bool = False,
+    ends: type[DimseError] = ConnectionFailed,
+    on_progress: Callable[[], None] | None = None,
 ) -> str:
     """Why an association with a server does not come about."""
     tls = client_context(Profile.RFC9325, shown(GOOD), [CA.pem.decode()], check_host=check_host)
@@ -354,6 +359,7 @@ def outgoing(
             limits=LIMITS,
             tls=tls,
             address="127.0.0.1",
+            on_progress=on_progress,
         )
     return str(failed.value)
 
@@ -398,15 +404,17 @@ def test_B65_NET_3_a_server_of_old_versions_is_not_spoken_to(tmp_path: Path) -> 
         assert "no TLS" in outgoing(port)
 
 
+@pytest.mark.parametrize("on_progress", [None, lambda: None], ids=["echo", "move"])
 @pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_B65_NET_3_why_a_server_refuses_our_certificate_is_told_in_every_version(
-    tmp_path: Path, highest: ssl.TLSVersion
+    tmp_path: Path, highest: ssl.TLSVersion, on_progress: Callable[[], None] | None
 ) -> None:
     context = careless(SERVER, tmp_path)
     context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, highest
     context.load_verify_locations(cadata=OTHER_CA.pem.decode())
     with acceptor(context) as port:
-        assert outgoing(port) == "no TLS connection: it does not trust our certificate (unknown CA)"
+        said = outgoing(port, on_progress=on_progress)
+    assert said == "no TLS connection: it does not trust our certificate (unknown CA)"
 
 
 def test_B22_NET_3_a_server_that_is_silent_or_speaks_no_TLS_is_left_in_time() -> None:
