@@ -311,9 +311,6 @@ class Dcmqrscp(Peer):
     # Version 3.6.7 has refused objects when several associations came at once.
     at_once = False
 
-    def __init__(self, folder: Path, sink_port: int = 0, *, nagle: bool = False) -> None:
-        super().__init__(folder, sink_port, nagle=nagle)
-
     def start(self) -> Peer:
         """Start; returns when it answers C-ECHO."""
         kept = self.folder / "kept"
