@@ -46,15 +46,10 @@ def dtype_of(image: Image) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if image.is_signed else 'u'}{max(8, image.bits_allocated) // 8}")
 
 
-def native(image: Image, *, is_swapped: bool) -> Callable[[bytes], Array]:
-    """What makes the samples of a native frame of 8 bits a sample or more (PS3.5 8.1.1).
-
-    ``is_swapped``: its bytes are whole words in big endian.
-    """
+def native(image: Image) -> Callable[[bytes], Array]:
+    """What makes the samples of a native frame of 8 bits a sample or more, little endian (PS3.5 8.1.1)."""
     dtype, count = dtype_of(image), image.frame_bits // image.bits_allocated
     arrange = _arrangement(image)
-    if is_swapped:
-        return lambda data: arrange(np.frombuffer(np.frombuffer(data, ">u2").astype("<u2").tobytes(), dtype, count))
     return lambda data: arrange(np.frombuffer(data, dtype, count))
 
 

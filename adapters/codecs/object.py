@@ -12,6 +12,7 @@ from adapters.codecs.elements import FLOAT_PIXEL_DATA, PIXEL_DATA, Element, Form
 from adapters.codecs.fragments import EXTENDED_OFFSETS, Frames
 from adapters.codecs.image import NUMBERS, PIXEL_REPRESENTATION, TEXTS, Image, check_size, described
 from adapters.codecs.unfit import Unfit
+from adapters.dicom.byte_order import swapped
 from adapters.dicom.frames import UNDEFINED
 from adapters.dicom.syntaxes import encoding_of
 from domain.limits import Limits
@@ -151,28 +152,30 @@ class StoredObject:
 
     def reading(self, image: Image) -> Callable[[int], decoding.Array]:
         """What reads the samples of a frame, counted from 0."""
-        assert self.pixels
         if self.syntax not in NATIVE:
             return lambda number: decoding.decoded(self.frames().frame(number), self.syntax, image)
         if image.bits_allocated == 1:
             return lambda number: self._bits(image, number)
-        begin, size = self.pixels.value, image.frame_bits // 8
-        is_word = self.form.big and self.pixels.vr == b"OW"
-        if is_word and size % 2 and image.frames > 1:
-            raise Unfit("big endian frames of odd length")
-        # The last byte of an odd big endian frame stands behind the padding, in the low half of its word.
-        length = size + size % 2 * is_word
-        samples = decoding.native(image, is_swapped=is_word)
-        return lambda number: samples(self.source.read(begin + number * size, length))
+        size = image.frame_bits // 8
+        samples = decoding.native(image)
+        return lambda number: samples(self._native(number * size, (number + 1) * size))
+
+    def _native(self, begin: int, end: int) -> bytes:
+        """Bytes of native pixel data, counted from its first one; words come little endian."""
+        assert self.pixels
+        if not (self.form.big and self.pixels.vr == b"OW"):
+            return self.source.read(self.pixels.value + begin, end - begin)
+        first = begin // 2 * 2
+        words = self.source.read(self.pixels.value + first, end + end % 2 - first)
+        return swapped(words, b"OW")[begin - first : end - first]
 
     def _bits(self, image: Image, number: int) -> decoding.Array:
         """A frame of one bit a pixel, which may begin in the middle of a byte (PS3.5 8.1.1)."""
         import numpy as np
 
-        assert self.pixels
         first = number * image.frame_bits
         begin, end = first // 8, (first + image.frame_bits + 7) // 8
-        raw = np.frombuffer(self.source.read(self.pixels.value + begin, end - begin), np.uint8)
+        raw = np.frombuffer(self._native(begin, end), np.uint8)
         bits = np.unpackbits(raw, bitorder="little")[first - begin * 8 :][: image.frame_bits]
         return bits.reshape(image.rows, image.columns)
 

@@ -311,6 +311,25 @@ def test_TS_3_words_that_came_as_OB_are_seen_alike_in_either_byte_order(
     assert bits == 32 or np.array_equal(samples, expected), toolkit
 
 
+@pytest.mark.parametrize("bits", [1, 8])
+def test_TS_1_frames_that_begin_within_a_big_endian_word_are_seen_alike(
+    transcoder: Transcoder, tmp_path: Path, bits: int
+) -> None:
+    """PS3.5 7.3, 8.1.1: as words the bytes of two frames may lie in one."""
+    source = saved(made(bits, bits, frames=3, rows=3, columns=5), tmp_path / "source.dcm")
+    expected = toolkits.samples_of(dcmread(source)).ravel()[: 3 * 15]
+    big = transcoded(transcoder, source, BIG_ENDIAN)
+    before, header, pixels = big.read_bytes().partition(b"\x7f\xe0\x00\x10OB" + bytes(2))
+    words = np.frombuffer(pixels[4:], "<u2").astype(">u2").tobytes()
+    big.write_bytes(before + header.replace(b"OB", b"OW") + pixels[:4] + words)
+    with opened(big) as stored:
+        frames = b"".join(transcoder.frame(stored, number).samples for number in (1, 2, 3))
+    assert frames == expected.astype("u1").tobytes()
+    if bits == 8:
+        for toolkit, samples, _ in toolkits.seen(transcoded(transcoder, big, JPEG_LS)):
+            assert np.array_equal(samples.ravel(), expected), toolkit
+
+
 def test_TS_3_empty_fragments_beside_the_frames_are_passed_over(transcoder: Transcoder, tmp_path: Path) -> None:
     source = saved(made(frames=3), tmp_path / "source.dcm")
     image = dcmread(transcoded(transcoder, source, RLE))
