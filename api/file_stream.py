@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from inspect import GEN_CREATED, getgeneratorstate
 from typing import ParamSpec, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -44,11 +45,13 @@ class FileStream(Response):
         Returning without the last message makes the server break the connection.
         """
         gone = asyncio.ensure_future(_disconnected(receive))
+        is_pumped = False
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD":
                 pass
             elif pump := scope.get("extensions", {}).get(PUMP):
+                is_pumped = True
                 await pump(self._pieces, has_length="content-length" in self.headers)
             else:
                 await self._pass_on(gone, send)
@@ -58,7 +61,9 @@ class FileStream(Response):
             _LOG.error("an answer was broken off: %s", ascii(str(error)))
         finally:
             gone.cancel()
-            self._pieces.close()
+            # What a thread has begun it closes itself (api/wire.py).
+            if not is_pumped or getgeneratorstate(self._pieces) == GEN_CREATED:
+                self._pieces.close()
 
     async def _pass_on(self, gone: asyncio.Future[None], send: Send) -> None:
         """Through the application's server, whichever it is."""

@@ -6,7 +6,8 @@ import asyncio
 import errno
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import h11
@@ -72,8 +73,12 @@ class BoundedProtocol(H11Protocol):
         ours = {PUMP: self._pump, SOURCE: self._source}
         await app({**scope, "extensions": {**scope.get("extensions", {}), **ours}}, receive, send)
 
-    async def _pump(self, pieces: Iterator[Piece], *, has_length: bool) -> None:
-        """Write the body of the answer that was begun, but for its end. Raises what the pieces raise, and OSError."""
+    async def _pump(self, pieces: Generator[Piece], *, has_length: bool) -> None:
+        """Write the body of the answer that was begun, but for its end. Raises what the pieces raise, and OSError.
+
+        The thread that has begun the pieces closes them: an answer that is cut off at the end of a drain is not waited
+        for, and nobody else may close what its thread still uses.
+        """
         transport = self.transport
         # What the loop has still to write goes first.
         transport.set_write_buffer_limits(high=0)
@@ -87,10 +92,7 @@ class BoundedProtocol(H11Protocol):
             self._limits.http_send_timeout_seconds,
             chunked=not has_length and self.scope["http_version"] == "1.1",
         )
-        try:
-            await to_thread.run_sync(pump.run, pieces, limiter=_THREADS)
-        finally:
-            pump.close()
+        await to_thread.run_sync(_write_all, pump, pieces, limiter=_THREADS)
         if has_length and self.conn.our_state is h11.SEND_BODY:
             # The protocol's own count of what was announced. A peer that has all may be gone already.
             self.conn.send_with_data_passthrough(h11.Data(data=range(pump.sent)))  # type: ignore[arg-type]
@@ -218,6 +220,11 @@ class BoundedProtocol(H11Protocol):
         ):
             self.transport.write(send(event) or b"")
         self.transport.close()
+
+
+def _write_all(pump: SocketPump, pieces: Generator[Piece]) -> None:
+    with closing(pieces), closing(pump):
+        pump.run(pieces)
 
 
 def _take_all(source: SocketSource, held: bytearray, take: Take) -> None:
