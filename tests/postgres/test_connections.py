@@ -8,8 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -25,6 +24,7 @@ from domain.errors import Unavailable
 from domain.event import Actor
 from domain.limits import Limits
 from tests.conftest import MIGRATIONS, folder_that_others_enter
+from tests.durability import machine
 
 LIMITS = Limits(database_timeout_seconds=1.0, lock_timeout_seconds=1.0, query_timeout_seconds=1.0)
 
@@ -67,30 +67,9 @@ def postmaster(server: EmbeddedPostgres) -> int:
     return int((server.data / "postmaster.pid").read_text("ascii").split("\n")[0])
 
 
-def processes(server: EmbeddedPostgres) -> list[int]:
-    """The postmaster and all that it started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").readlink() == server.data:
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-@contextmanager
-def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+def frozen(server: EmbeddedPostgres) -> AbstractContextManager[None]:
     """A server that neither answers nor goes away."""
-    stopped = processes(server)
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):  # One that went on has ended it.
-                os.kill(pid, signal.SIGCONT)
+    return machine.frozen(machine.inside(server.folder))
 
 
 def ask(database: Database) -> bool:
@@ -123,7 +102,7 @@ def test_P12_a_database_that_is_killed_is_unavailable_and_what_was_acknowledged_
     note(log, "killed/before")
     assert ask(database)
     os.kill(postmaster(server), signal.SIGQUIT)
-    until(lambda: not processes(server))
+    until(lambda: not machine.inside(server.folder))
     for _ in range(2):
         with pytest.raises(Unavailable):
             ask(database)
