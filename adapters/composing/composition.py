@@ -147,6 +147,8 @@ class Composition:
 
     def close(self) -> None:
         """Give the temp file up; may be called twice."""
+        # Whoever still reads shall not read another file that gets this number.
+        self._descriptor = -1
         self._open.close()
 
     def _described(self, pixels: Sequence[_Bulk], attributes: dict[str, Any]) -> list[tuple[_Bulk, Media]]:
