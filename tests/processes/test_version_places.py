@@ -30,7 +30,7 @@ from domain.instance import OnDuplicate
 from processes.move_storage import Clocks, Move, Outcome
 from processes.ports import FoundFile
 from processes.receive import Receiver
-from processes.reconcile import Reconciliation
+from processes.reconcile import Difference, Reconciliation
 from processes.scrub import Pace, scrub
 from projections.catalogue.kept import kept_of
 from tests.conftest import fresh_database
@@ -286,17 +286,48 @@ def test_NET_6_STO_5_in_any_order_no_version_shares_or_loses_a_file(
     )
 
 
-def test_NET_6_STO_5_a_duplicate_that_was_ignored_stays_known_when_another_one_replaces(archive: Archive) -> None:
-    files = archive.files({})
-    for number, policy in enumerate((OnDuplicate.IGNORE, OnDuplicate.IGNORE, OnDuplicate.REPLACE)):
-        receiver = Receiver(archive.log, files, policy, off, storable_sop_classes(accept_unknown=True))
-        incoming = receiver.open(CT_CLASS, "1.2.3", EXPLICIT, "CT")
-        incoming.write(_data_set("1.2.3", number))
-        receiver.finish(incoming, by=BY)
-        incoming.discard()
+def _receive(archive: Archive, number: int, policy: OnDuplicate, into: str) -> None:
+    limits = archive.limits
+    files = StoredFiles([], limits, Indexer(limits))
+    files.use([replace(one, enabled=one.name == into) for one in archive.known_storages()])
+    receiver = Receiver(archive.log, files, policy, off, storable_sop_classes(accept_unknown=True))
+    incoming = receiver.open(CT_CLASS, "1.2.3", EXPLICIT, "CT")
+    incoming.write(_data_set("1.2.3", number))
+    receiver.finish(incoming, by=BY)
+    incoming.discard()
     compose.catch_up(archive)
-    upkeep = Upkeep(Storage.known(archive.known_storages()[0], archive.limits))
-    whole, log = files.is_whole, archive.log
-    looking = Reconciliation(archive.catalogue, log, upkeep, whole, by=BY, older_than=FOR_EVER, mend=False)
-    assert list(looking.run()) == []
-    assert len(list(upkeep.found())) == 3
+
+
+def _upkeeps(archive: Archive) -> list[Upkeep]:
+    return [Upkeep(Storage.known(one, archive.limits)) for one in archive.known_storages()]
+
+
+def _paths(upkeeps: list[Upkeep]) -> list[tuple[str, str]]:
+    return [(upkeep.name, file.path) for upkeep in upkeeps for file in upkeep.found()]
+
+
+def _reconciled(archive: Archive, upkeep: Upkeep) -> list[Difference]:
+    whole, log = archive.files({}).is_whole, archive.log
+    return list(Reconciliation(archive.catalogue, log, upkeep, whole, by=BY, older_than=FOR_EVER, mend=True).run())
+
+
+def test_NET_6_STO_5_a_duplicate_that_was_ignored_stays_known_when_another_one_replaces(archive: Archive) -> None:
+    for number, policy in enumerate((OnDuplicate.IGNORE, OnDuplicate.IGNORE, OnDuplicate.REPLACE)):
+        _receive(archive, number, policy, "default")
+    default, _ = _upkeeps(archive)
+    assert _reconciled(archive, default) == []
+    assert len(_paths([default])) == 3
+
+
+def test_NET_6_STO_5_the_copy_that_a_version_left_elsewhere_when_it_came_again_goes_and_nothing_else(
+    archive: Archive,
+) -> None:
+    for number, into in ((0, "default"), (1, "default"), (0, "second")):
+        _receive(archive, number, OnDuplicate.REPLACE, into)
+    upkeeps = _upkeeps(archive)
+    before = _paths(upkeeps)
+    assert len(before) == 3
+    (done,) = (one for upkeep in upkeeps for one in _reconciled(archive, upkeep))
+    assert done == Difference("file that no fact knows", "1.2.3", done.path, "removed: the same lies whole in second")
+    assert _digest("1.2.3", 0) in done.path
+    assert _paths(upkeeps) == [one for one in before if one != ("default", done.path)]
