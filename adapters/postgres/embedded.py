@@ -6,9 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import pwd
 import select
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,13 +19,13 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from adapters.postgres import binaries
+from adapters.postgres import binaries, cluster
 from adapters.postgres.binaries import Account
+from adapters.postgres.cluster import ROLE
 from domain.errors import Unavailable
 
 _LOCK_FILE_SECONDS = 10.0
 _SOCKET_PATH_MAX = 100
-_ROLE = "annals"
 _DATABASE = "annals"
 _SETTINGS = {
     "listen_addresses": "",
@@ -68,7 +66,7 @@ class EmbeddedPostgres:
 
     def dsn(self, database: str = _DATABASE) -> str:
         """Where to connect; no password, the socket's owner is checked by the kernel."""
-        return make_conninfo(host=str(self._socket_folder()), user=_ROLE, dbname=database, connect_timeout=5)
+        return make_conninfo(host=str(self._socket_folder()), user=ROLE, dbname=database, connect_timeout=5)
 
     def start(self, timeout_seconds: float = 300, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Start or adopt the server; returns when it answers.
@@ -93,7 +91,8 @@ class EmbeddedPostgres:
             with (self.folder / "start.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not self._answers():
-                    self._prepare(programs)
+                    cluster.prepare(self.data, self._account, programs)
+                    self._drop_stale_lock_files()
                     self._launch(programs, timeout_seconds, is_given_up)
                 self._keep()
                 self._make_database()
@@ -186,46 +185,6 @@ class EmbeddedPostgres:
         except psycopg.Error:
             return False
 
-    def _prepare(self, programs: Path) -> None:
-        if not (self.data / "PG_VERSION").exists():
-            self._initialise(programs)
-        have = (self.data / "PG_VERSION").read_text("ascii").strip()
-        want = self._account.run([str(programs / "postgres"), "--version"]).stdout.split()[2].split(".")[0]
-        if have != want:
-            raise Unavailable(
-                f"{self.data} was made by PostgreSQL {have} and these programs are {want}: "
-                f"upgrade it with pg_upgrade (programs of both versions lie beside it), then start again"
-            )
-        self._drop_stale_lock_files()
-        self._map_accounts()
-
-    def _initialise(self, programs: Path) -> None:
-        for half_made in self.folder.glob("data.new-*"):
-            shutil.rmtree(half_made)
-        fresh = self.folder / f"data.new-{os.getpid()}"
-        fresh.mkdir(mode=0o700)
-        self._account.own(fresh)
-        made = self._account.run(
-            [
-                str(programs / "initdb"),
-                *("-D", str(fresh), "-U", _ROLE, "--auth=reject", "-E", "UTF8"),
-                *("--locale=C.UTF-8", "--data-checksums", "--no-instructions"),
-            ]
-        )
-        if made.returncode:
-            raise Unavailable(f"the database could not be made in {fresh}: {made.stderr.strip()[-400:]}")
-        (fresh / "pg_hba.conf").write_text("local all all peer map=app\nlocal replication all peer map=app\n", "ascii")
-        os.sync()
-        fresh.rename(self.data)
-        for folder in (self.folder, self.folder.parent):
-            _sync(folder)
-
-    def _map_accounts(self) -> None:
-        ours = pwd.getpwuid(os.geteuid()).pw_name
-        names = {ours, self._account.user.pw_name if self._account.user else ours}
-        lines = "".join(f"app {name} {_ROLE}\n" for name in sorted(names))
-        (self.data / "pg_ident.conf").write_text(lines, "utf-8")
-
     def _drop_stale_lock_files(self) -> None:
         """PostgreSQL trusts these over the truth: after a power cut they may be empty, or name another program."""
         if not any(_works_in(pid, self.data) for pid in _pids()):
@@ -295,15 +254,6 @@ class EmbeddedPostgres:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
             if known is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)))
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _pids() -> Iterator[int]:
