@@ -84,7 +84,8 @@ class EmbeddedPostgres:
         programs = binaries.find(self.folder, self._account, os.environ)
         self._make_socket_folder()
         if self._using is None:
-            self._using = (self.folder / "users.lock").open("w")
+            # For reading too: NFS lets nobody share a lock otherwise.
+            self._using = (self.folder / "users.lock").open("w+")
         try:
             # The last of its users may be about to stop it.
             fcntl.flock(self._using, fcntl.LOCK_SH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -215,4 +216,15 @@ def test_who_leaves_a_server_that_another_uses_lets_it_go_on_and_the_last_leaves
     with psycopg.connect(second.dsn()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     second.leave()
+    assert works_in(made / "data") == []
+
+
+def test_a_data_folder_on_NFS_whose_locks_are_those_of_lockf_will_do(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets nobody share a lock on a file that is not open for reading (flock(2))."""
+    monkeypatch.setattr(fcntl, "flock", fcntl.lockf)
+    server = EmbeddedPostgres(made)
+    server.start()
+    server.leave()
     assert works_in(made / "data") == []
