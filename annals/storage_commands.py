@@ -93,7 +93,8 @@ def list_(data: Data = None, cfg: Cfg = None) -> None:
                 typer.echo(f"{'':<16}  {said}")
         temporary = archive.temporary_folder()
         free = temporary.free()
-        low = ": too little, nothing is converted" if free < archive.limits.temp_free_min else ""
+        is_low = free < archive.limits.temp_free_min
+        low = ": too little, nothing is converted, no bulk data is received" if is_low else ""
         typer.echo(f"temp folder: {history.escaped(temporary.path)}, {_sized(free)} free{low}")
         warn_of_shared_partitions([one for one, _ in known])
 

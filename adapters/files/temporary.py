@@ -55,6 +55,6 @@ class TemporaryFolder:
             is_new = reason != self._trouble
             self._trouble = reason
         if is_new and reason:
-            _LOG.error("nothing is converted: the temp folder %s %s", self.path, reason)
+            _LOG.error("nothing is converted, no bulk data is received: the temp folder %s %s", self.path, reason)
         elif is_new:
             _LOG.warning("the temp folder %s is used again", self.path)

@@ -698,5 +698,7 @@ def test_STO_3_bulk_data_lies_in_the_temp_folder(make_archive: Callable[..., Arc
     model = _model("1.2.3.5.8", **{"7FE00010": {"vr": "OW", "BulkDataURI": "p"}})
     parts = (JSON, "", json.dumps([model]).encode()), (OCTETS, "p", bytes(1000))
     assert store(archive, *parts).status == 507
+    assert "no bulk data is received" in archive.log_lines()
+    assert "no bulk data is received" in archive.annals("storage", "list").stdout
     folder.mkdir()
     assert store(archive, *parts).stored == ["1.2.3.5.8"]
