@@ -82,10 +82,7 @@ def _keep_mounts_to_ourselves() -> None:
 
 
 def pytest_configure() -> None:
-    """A shell lets its background jobs ignore Ctrl-C, nohup(1) that the terminal goes: programs under test hear both.
-
-    Peers be dependable.
-    """
+    """Once in each process of the tests: mounts, memory and ports of its own, and programs that hear all signals."""
     _keep_mounts_to_ourselves()
     _use_memory()
     ports.reserve()
@@ -93,6 +90,7 @@ def pytest_configure() -> None:
     # An example that meets a busy machine is no failure.
     settings.register_profile("annals", deadline=None)
     settings.load_profile("annals")
+    # A shell lets its background jobs ignore Ctrl-C, nohup(1) that the terminal goes.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
