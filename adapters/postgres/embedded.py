@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -61,7 +62,7 @@ class EmbeddedPostgres:
         self._account = Account.choose(self.data, run_as)
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: TextIO | None = None
-        self._using: TextIO | None = None
+        self._using: FileIO | None = None
         self._log = self.folder / "postgres.log"
 
     def dsn(self, database: str = _DATABASE) -> str:
@@ -84,8 +85,8 @@ class EmbeddedPostgres:
         programs = binaries.find(self.folder, self._account, os.environ)
         self._make_socket_folder()
         if self._using is None:
-            # For reading too: NFS lets nobody share a lock otherwise.
-            self._using = (self.folder / "users.lock").open("w+")
+            # For reading too, as NFS wants it of who shares a lock; without a buffer its close outlives a dead disk.
+            self._using = (self.folder / "users.lock").open("wb+", buffering=0)
         try:
             # The last of its users may be about to stop it.
             fcntl.flock(self._using, fcntl.LOCK_SH)

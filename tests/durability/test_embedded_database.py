@@ -15,7 +15,9 @@ import psycopg
 import pytest
 
 from adapters.postgres.embedded import EmbeddedPostgres
+from tests.conftest import lay_database
 from tests.durability import machine
+from tests.durability.disks import FILE_SYSTEMS, Disk
 
 pytestmark = pytest.mark.durability
 
@@ -126,3 +128,25 @@ def test_F47_lock_files_that_a_power_cut_left_do_not_keep_it_from_starting(
     again.start(timeout_seconds=60)
     assert answers(again)
     again.stop()
+
+
+@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+def test_F47_a_server_is_left_though_its_disk_is_dead_and_started_again_when_it_is_back(
+    images: Path, kind: str
+) -> None:
+    disk = Disk(images, f"{kind}-dead", kind, 512)
+    server = EmbeddedPostgres(disk.path / "postgres")
+    try:
+        lay_database(server.folder)
+        os.sync()
+        server.start()
+        disk.cut()
+        machine.kill_database(server.folder)
+        server.stop()
+        disk.remount()
+        server.start()
+        assert answers(server)
+        server.stop()
+    finally:
+        machine.kill_database(server.folder)
+        disk.remove()
